@@ -1,0 +1,1 @@
+"""foreword: teach a frozen language model a task with a few learned vectors."""

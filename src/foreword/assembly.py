@@ -1,0 +1,163 @@
+"""From a run's settings to its parts: template, encoder, method, readout.
+
+Training builds them to train them, an artifact to use them; both build them here, so that what is used is what was
+trained.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foreword import registry
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Item
+from foreword.config import ReadoutConfig, RunConfig, TemplateConfig
+from foreword.errors import ConfigError, Unsupported
+from foreword.methods.base import Method, MethodSetup
+from foreword.readouts.base import Readout, ReadoutSetup
+from foreword.tasks.base import Task
+from foreword.text.encoder import Encoder
+from foreword.text.template import Template
+
+Example = Mapping[str, Any]
+Demonstration = tuple[dict[str, str], str]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What turns examples into items and hidden states into scores: encoder, readout and labels."""
+
+    task: Task
+    labels: tuple[str, ...]
+    encoder: Encoder
+    readout: Readout
+
+    def item(self, example: Example, owner: str | None = None) -> Item:
+        """One example as rows; its label where it has one."""
+        fields = {name: example[name] for name in self.task.fields if name in example}
+        rows = self.readout.encode(self.encoder, fields)
+        label = example.get(self.task.target)
+        return Item(rows, owner, -1 if label is None else int(label))
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """All parts of one run."""
+
+    config: RunConfig
+    backbone: Backbone
+    method: Method
+    reader: Reader
+
+    @property
+    def readout(self) -> Readout:
+        return self.reader.readout
+
+    def trained(self) -> dict[str, Any]:
+        """The parameters that are trained, by name: the method's, and the readout's where it has any."""
+        named = {f"method.{name}": p for name, p in self.method.named_parameters()}
+        if self.method.trains_readout:
+            named |= {f"readout.{name}": p for name, p in self.readout.named_parameters()}
+        return named
+
+    def stored(self) -> int:
+        """How many numbers an artifact of this run stores: the compiled injection and the readout."""
+        return self.method.compile().size() + sum(p.numel() for p in self.readout.parameters())
+
+
+def assemble(config: RunConfig, backbone: Backbone, task: Task, labels: Sequence[str], train: Sequence[Example]) -> Assembly:
+    """The parts of a run, with their first values. `train` is where a hard prompt's worked examples come from.
+
+    **Raises** `ConfigError`, `TemplateError` or `Unsupported` for parts that do not go together.
+    """
+    method_class: type[Method] = registry.methods.get(config.method.name)
+    template = method_class.place(config.method, template_of(config.template, task)).resolve(backbone.tokenizer)
+    readout_config = config.readout or default_readout(method_class)
+    if method_class.trains_readout is False and readout_config.name == "linear":
+        raise Unsupported(
+            f"{config.method.name} trains nothing, and a linear readout says nothing before it is trained",
+            do="use readout: verbalizer, or method: linear-probe",
+        )
+    shots = getattr(config.method, "shots", 0)
+    shown = demonstrations(train, shots, task, spoken_labels(readout_config, labels), config.seed) if shots else ()
+    encoder = encoder_of(config.template, template, backbone, shown)
+    reader = reader_of(readout_config, backbone, task, labels, encoder, config.seed)
+    setup = MethodSetup(backbone, template, tuple(labels), readout_config.name == "verbalizer", config.seed)
+    method = method_class(config.method, setup)
+    assembly = Assembly(config.model_copy(update={"readout": readout_config}), backbone, method, reader)
+    if method_class.trains_readout and not assembly.trained():
+        raise Unsupported(
+            f"{config.method.name} with the {readout_config.name} readout has nothing to train",
+            do="use readout: linear, or method: hard for label words alone",
+        )
+    return assembly
+
+
+def default_readout(method: type[Method]) -> ReadoutConfig:
+    """Label words where nothing is trained, a linear layer elsewhere."""
+    name = "linear" if method.trains_readout else "verbalizer"
+    return registry.readouts.get(name).Config()
+
+
+def template_of(config: TemplateConfig, task: Task) -> Template:
+    """The run's template, or the task's, checked against the task's fields."""
+    template = Template.parse(config.text or task.default_template)
+    template.check(task.fields)
+    return template
+
+
+def encoder_of(
+    config: TemplateConfig, template: Template, backbone: Backbone, shown: Sequence[Demonstration] = ()
+) -> Encoder:
+    """The encoder; the text may fill what positions the virtual tokens leave."""
+    positions = backbone.geometry.positions
+    longest = min(config.max_length or positions, positions)
+    shorten = None if config.shorten is None else tuple(config.shorten)
+    return Encoder(
+        template, backbone.tokenizer, backbone.kind, longest, shorten, config.keep, config.chat, tuple(shown)
+    )
+
+
+def reader_of(
+    config: ReadoutConfig, backbone: Backbone, task: Task, labels: Sequence[str], encoder: Encoder, seed: int
+) -> Reader:
+    """Readout and encoder together. **Raises** `TemplateError` for label words without a `{mask}` to stand at."""
+    readout_class: type[Readout] = registry.readouts.get(config.name)
+    if config.name == "verbalizer" and not encoder.template.has_mask:
+        parts = (*encoder.template.parts, *Template.parse("{mask}").parts)
+        encoder = replace(encoder, template=Template(parts))
+    setup = ReadoutSetup(backbone, tuple(labels), encoder.answer_prefix, seed)
+    return Reader(task, tuple(labels), encoder, readout_class(config, setup))
+
+
+def spoken_labels(config: ReadoutConfig, labels: Sequence[str]) -> dict[str, str]:
+    """The word that stands for each label in a worked example: its first label word, or its name."""
+    words: Mapping[str, str | list[str]] = getattr(config, "words", None) or {}
+    first = {label: word if isinstance(word, str) else word[0] for label, word in words.items()}
+    return {label: first.get(label, label.replace("_", " ")) for label in labels}
+
+
+def demonstrations(
+    train: Sequence[Example], shots: int, task: Task, spoken: Mapping[str, str], seed: int
+) -> tuple[Demonstration, ...]:
+    """k worked examples, labels in turn, drawn by seed. **Raises** `ConfigError` where there are fewer rows."""
+    if shots > len(train):
+        raise ConfigError(f"{shots} worked examples were asked for, and there are {len(train)} training rows")
+    order = random.Random(seed).sample(range(len(train)), len(train))
+    by_label: dict[int, list[int]] = {}
+    for index in order:
+        by_label.setdefault(int(train[index][task.target]), []).append(index)
+    names, chosen = list(spoken), []
+    turn = sorted(by_label)
+    while len(chosen) < shots:
+        label = turn[len(chosen) % len(turn)]
+        if by_label[label]:
+            chosen.append(by_label[label].pop(0))
+        else:
+            turn.remove(label)
+    return tuple(
+        ({name: str(train[i][name]) for name in task.fields}, spoken[names[int(train[i][task.target])]]) for i in chosen
+    )

@@ -1,0 +1,1 @@
+"""The frozen model: loading, geometry, probing, and the places where injections enter."""

@@ -1,0 +1,106 @@
+"""Where key/values enter: one attention function and one mask function, registered with transformers under one name.
+
+The function prepends the row's keys and values and hands over to the stock SDPA function, which repeats grouped heads
+and picks the kernel. What the row sees travels through the model as a keyword argument (`foreword=Prefix(...)`), never
+through a global, so that a recomputed layer sees what the first run saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.modeling_utils import AttentionInterface
+
+NAME = "foreword"
+
+
+@dataclass(frozen=True)
+class LayerPrefix:
+    """One layer's key/values for every row of a batch.
+
+    `keys`, `values`: `[B or 1, K, P, D]`. `visible`: `[B, P]` bool, which of them each row sees; None where all do.
+    """
+
+    keys: Tensor
+    values: Tensor
+    visible: Tensor | None = None
+
+
+@dataclass
+class Prefix:
+    """What a forward pass carries: the layers' key/values, or a request to record the text's own.
+
+    `slots` maps attention modules to layer numbers, by identity. `recorded` collects `[B, K, T, D]` keys and values in
+    the order in which layers run.
+    """
+
+    slots: Mapping[nn.Module, int]
+    layers: Mapping[int, LayerPrefix] = field(default_factory=dict)
+    recorded: list[tuple[nn.Module, Tensor, Tensor]] | None = None
+    _masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    _kept: list[Tensor | None] = field(default_factory=list)
+
+    def mask(
+        self, mask: Tensor | None, visible: Tensor | None, query: Tensor, key: Tensor, prefix: int, causal: bool
+    ) -> Tensor | None:
+        """`[B, 1, T, P + S]` bool, True where a query may look; None where it may look everywhere.
+
+        Made once for all layers that share it. `key` is `[B, K, P + S, D]`, the prefix of P included.
+        """
+        token = (id(mask), id(visible))
+        if token not in self._masks:
+            self._masks[token] = self._extend(mask, visible, query, key, prefix, causal)
+            self._kept += [mask, visible]  # so that their ids are not taken by others
+        return self._masks[token]
+
+    @staticmethod
+    def _extend(
+        mask: Tensor | None, visible: Tensor | None, query: Tensor, key: Tensor, prefix: int, causal: bool
+    ) -> Tensor | None:
+        batch, queries, text = query.shape[0], query.shape[2], key.shape[2] - prefix
+        if mask is None:
+            if visible is None and (not causal or queries == 1):
+                return None
+            mask = torch.ones(1, 1, queries, text, dtype=torch.bool, device=query.device)
+            mask = mask.tril(text - queries) if causal else mask
+        seen = visible if visible is not None else mask.new_ones(batch, prefix)
+        seen = seen[:, None, None, :].expand(batch, 1, queries, prefix)
+        return torch.cat([seen, mask.expand(batch, -1, -1, -1)], dim=-1)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    foreword: Prefix | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention `[B, heads, T, D]` over the row's prefix and the text; the stock function where there is no prefix."""
+    if foreword is not None:
+        if foreword.recorded is not None:
+            foreword.recorded.append((module, key, value))
+        here = foreword.layers.get(foreword.slots.get(module, -1))
+        if here is not None:
+            batch = key.shape[0]
+            key = torch.cat([here.keys.expand(batch, -1, -1, -1).to(key.dtype), key], dim=2)
+            value = torch.cat([here.values.expand(batch, -1, -1, -1).to(value.dtype), value], dim=2)
+            causal = getattr(module, "is_causal", True)
+            attention_mask = foreword.mask(
+                attention_mask, here.visible, query, key, here.keys.shape[2], causal
+            )
+            if attention_mask is None:
+                # without a mask the stock function would take a causal module's prefix for a static cache's padding
+                kwargs["is_causal"] = False
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)

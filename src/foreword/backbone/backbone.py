@@ -1,0 +1,237 @@
+"""A frozen model as the rest of the program sees it: embed, run, read out."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from foreword.backbone.attention import NAME, LayerPrefix, Prefix
+from foreword.backbone.geometry import Geometry, Kind
+from foreword.backbone.heads import features_of, last_matrix
+from foreword.errors import BackboneError, Unsupported
+
+
+class Backbone:
+    """One frozen transformer with its tokenizer; made by `foreword.backbone.loading.load` or from a model at hand.
+
+    The model is put in eval mode, its parameters take no gradient, and its attention is routed through
+    `foreword.backbone.attention` until `detach`. What a family can do is probed, not assumed: `refusals` says what it
+    cannot and why.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, kind: Kind, name: str, *, head: bool = True) -> None:
+        self.model, self.tokenizer, self.kind, self.name = model, tokenizer, kind, name
+        self.trunk: Any = getattr(model, model.base_model_prefix, model)
+        self.family: str = model.config.model_type
+        self.refusals: dict[str, str] = {}
+        self.model.eval().requires_grad_(False)
+        self._previous = model.config._attn_implementation
+        self.model.set_attn_implementation(NAME)
+        self._owners = _owners(model)
+        self._positions = "position_ids" in _arguments(self.trunk)
+        self._types = "token_type_ids" in _arguments(self.trunk) and getattr(model.config, "type_vocab_size", 0) > 0
+        self._features, self._matrix = features_of(model, kind), last_matrix(model)
+        self.slots: dict[nn.Module, int] = {}
+        self.geometry: Geometry = self._probe(head)
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The word embedding, weight `[V, E]`."""
+        return self.trunk.get_input_embeddings()
+
+    @property
+    def pad_id(self) -> int:
+        """The id at padded and virtual places; what it is does not matter, since nothing sees it."""
+        return self.tokenizer.pad_token_id or 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the trunk's parameters and buffers, names and values; equal for equal frozen models."""
+        return fingerprint(self.trunk)
+
+    def require(self, what: str) -> None:
+        """**Raises** `Unsupported` when the backbone cannot do `what` ("key_values", "soft_tokens", "head")."""
+        if what in self.refusals:
+            raise Unsupported(f"{self.name} ({self.family}) has no support for {what}: {self.refusals[what]}")
+
+    # -- what it does -------------------------------------------------------------------------------------------
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """`[B, T]` ids to `[B, T, E]` word embeddings."""
+        return self.embedding(ids)
+
+    def forward(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        types: Tensor | None = None,
+        prefix: Prefix | None = None,
+        cache: Any = None,
+    ) -> Tensor:
+        """Run the trunk: `[B, T, H]` last hidden states.
+
+        `embeds`: `[B, T, E]`. `mask`: `[B, S + T]`, 1 for tokens, S being what the cache holds. `positions`: `[B, T]`,
+        counted from 0. `types`: `[B, T]` segment ids, ignored by families without them.
+        """
+        inputs = self._inputs(embeds, mask, positions, types)
+        if self.kind == "causal":
+            inputs |= {"past_key_values": cache, "use_cache": cache is not None}
+        if prefix is not None:
+            inputs["foreword"] = prefix
+        return self.trunk(**inputs).last_hidden_state
+
+    def _inputs(self, embeds: Tensor, mask: Tensor, positions: Tensor, types: Tensor | None = None) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
+        if self._positions:
+            inputs["position_ids"] = positions + self.geometry.position_base
+        if self._types and types is not None:
+            inputs["token_type_ids"] = types
+        return inputs
+
+    def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
+        """`[..., H]` to `[..., V]`, or to `[..., n]` for the `n` vocabulary ids in `words` alone."""
+        self.require("head")
+        assert self._features is not None and self._matrix is not None
+        features = self._features(hidden)
+        if words is None:
+            return self._matrix(features)
+        bias = None if self._matrix.bias is None else self._matrix.bias[words]
+        return linear(features, self._matrix.weight[words], bias)
+
+    def prefix(self, layers: Mapping[int, LayerPrefix]) -> Prefix:
+        """What `forward` takes, for these layers' key/values."""
+        return Prefix(self.slots, layers)
+
+    def key_values(self, embeds: Tensor, types: Tensor | None = None, offset: int = 0) -> Tensor:
+        """The keys and values that a text of T tokens has in each layer, `[L, 2, K, T, D]`.
+
+        `embeds`: `[T, E]`, placed at positions `offset`, `offset + 1`, ... Differentiable in `embeds`.
+        """
+        self.require("key_values")
+        length = embeds.shape[0]
+        where = torch.arange(offset, offset + length, device=self.device)[None]
+        recorder = Prefix(self.slots, recorded=[])
+        self.forward(embeds[None], torch.ones_like(where), where, types, recorder)
+        return torch.stack([torch.cat([key, value]) for _, key, value in recorder.recorded or ()])
+
+    @contextmanager
+    def weights(self, replaced: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Run with some of the model's parameters replaced (ties included), and with its own again afterwards."""
+        own = dict(self.model.named_parameters())
+        unknown = sorted(set(replaced or ()) - set(own))
+        if unknown:
+            raise BackboneError(f"{self.name} has no parameter {unknown[0]}")
+        places = [(own[name], tensor, self._owners[id(own[name])]) for name, tensor in (replaced or {}).items()]
+        try:
+            for _, tensor, owners in places:
+                for module, key in owners:
+                    module._parameters[key] = tensor  # type: ignore[assignment]
+            yield
+        finally:
+            for parameter, _, owners in places:
+                for module, key in owners:
+                    module._parameters[key] = parameter
+
+    def detach(self) -> Any:
+        """The model as it was before it became a backbone."""
+        self.model.set_attn_implementation(self._previous)
+        return self.model
+
+    # -- probing ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _probe(self, head: bool) -> Geometry:
+        """Run a few tokens once, see what happens, and note what the family cannot do."""
+        config = self.model.config
+        ids = torch.arange(3, device=self.device)[None] % config.vocab_size
+        self.geometry = self._sizes(0, 0, config.hidden_size)
+        recorder = Prefix({}, recorded=[])
+        where = torch.arange(3, device=self.device)[None]
+        try:
+            hidden = self.forward(self.embed(ids), torch.ones_like(ids), where, None, recorder)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise Unsupported(f"{self.name} ({self.family}) cannot run on embeddings: {reason}") from error
+        modules = [module for module, _, _ in recorder.recorded or ()]
+        if not modules or len(set(modules)) != len(modules):
+            self.refusals["key_values"] = (
+                "its layers share one attention module" if modules else "its attention is not routed by transformers' interface"
+            )
+            kv_heads = head_size = 0
+        else:
+            self.slots = {module: layer for layer, module in enumerate(modules)}
+            shapes = {(key.shape[1], key.shape[3]) for _, key, _ in recorder.recorded or ()}
+            if len(shapes) > 1:
+                self.refusals["key_values"] = "its layers have key/values of different shapes"
+            kv_heads, head_size = min(shapes)
+        self._probe_head(head, self._inputs(self.embed(ids), torch.ones_like(ids), where), hidden)
+        return self._sizes(kv_heads, head_size, hidden.shape[-1])
+
+    def _probe_head(self, head: bool, inputs: dict[str, Any], hidden: Tensor) -> None:
+        if not head:
+            self.refusals["head"] = "this checkpoint comes without a language-model head, and an untrained one says nothing"
+        elif self._features is None or self._matrix is None:
+            self.refusals["head"] = "the head of this family is not known here"
+        else:
+            theirs = self.model(**inputs).logits
+            if not torch.allclose(self.logits(hidden), theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+                self.refusals["head"] = "its head does more than one matrix product, and that is not known here"
+
+    def _sizes(self, kv_heads: int, head_size: int, hidden: int) -> Geometry:
+        config = self.model.config
+        embeddings = getattr(self.trunk, "embeddings", None)
+        counted = hasattr(embeddings, "create_position_ids_from_input_ids")
+        base = int(config.pad_token_id) + 1 if counted and config.pad_token_id is not None else 0
+        vocabulary, width = self.embedding.weight.shape
+        return Geometry(
+            hidden=hidden,
+            embedding=width,
+            layers=len(self.slots) or config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            kv_heads=kv_heads,
+            head_size=head_size,
+            vocabulary=vocabulary,
+            positions=config.max_position_embeddings - base,
+            position_base=base,
+            parameters=sum(p.numel() for p in self.model.parameters()),
+        )
+
+
+def fingerprint(module: nn.Module) -> str:
+    """sha256 over the names, types and bytes of a module's state; the pooler, which nothing reads, is left out."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if not name.startswith("pooler."):
+            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _owners(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """Every place in which a parameter object stands: a tied one stands in several."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                places.setdefault(id(parameter), []).append((module, key))
+    return places
+
+
+def _arguments(trunk: Any) -> set[str]:
+    """The names of what the trunk's forward takes, through transformers' decorators."""
+    return set(inspect.signature(trunk.forward).parameters)

@@ -1,0 +1,32 @@
+"""The sizes of a backbone, found by probing it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Kind = Literal["masked", "causal"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes, in the notation used everywhere.
+
+    `hidden` H (width of what the trunk gives), `embedding` E (width of a word embedding), `layers` L, `heads`, `kv_heads` K, `head_size` D,
+    `vocabulary` V, `positions` (tokens a row may have, virtual ones included), `position_base` (the number of the
+    first position, above 0 for RoBERTa's kind). K and D are 0 where key/values cannot enter.
+    """
+
+    hidden: int
+    embedding: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    positions: int
+    position_base: int
+    parameters: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

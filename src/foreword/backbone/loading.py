@@ -1,0 +1,103 @@
+"""From a name to a frozen backbone: a named model, a local folder, or a name on the hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foreword import store
+from foreword.backbone.backbone import Backbone
+from foreword.backbone.geometry import Kind
+from foreword.errors import BackboneError, ForewordError, Unsupported
+
+
+def load(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Backbone:
+    """The backbone called `name`, frozen.
+
+    **Raises** `BackboneError` when it cannot be had, `Unsupported` when its family cannot take any injection.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = store.resolve_model(name)
+    with _quiet(), _told(name, source):
+        config = AutoConfig.from_pretrained(source)
+        kind = kind_of(config, name)
+        model, head = _model(source, config, kind, dtype)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    if not tokenizer.is_fast:
+        raise Unsupported(f"{name}: only fast tokenizers are supported", do="convert the tokenizer to tokenizer.json")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return Backbone(model.to(device), tokenizer, kind, str(name), head=head)
+
+
+def kind_of(config: Any, name: str) -> Kind:
+    """Masked or causal, by the checkpoint's architecture. **Raises** `Unsupported` for all others, by name."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    if getattr(config, "is_encoder_decoder", False):
+        raise Unsupported(f"{name}: encoder-decoders ({config.model_type}) are not supported", do="use an encoder or a decoder")
+    architecture = " ".join(getattr(config, "architectures", None) or ())
+    if "CausalLM" in architecture or "LMHead" in architecture:
+        return "causal"
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "masked"
+    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return "causal"
+    raise Unsupported(f"{name}: models of the family {config.model_type} are neither masked nor causal language models")
+
+
+def _model(source: str | Path, config: Any, kind: Kind, dtype: torch.dtype) -> tuple[Any, bool]:
+    """The model with its language-model head, and whether the checkpoint really had one."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
+    model, info = auto.from_pretrained(source, config=config, dtype=dtype, output_loading_info=True)
+    missing = [str(key) for key in info["missing_keys"]]
+    trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
+    if trunk:
+        raise BackboneError(f"the checkpoint lacks weights of the trunk, such as {trunk[0]}", where=str(source))
+    return model, not missing
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers' own reports are for its users; ours get one clear sentence instead."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _told(name: str, source: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except ForewordError:
+        raise
+    except Exception as error:
+        local = isinstance(source, Path) or os.path.isdir(source)
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise BackboneError(
+            f"cannot load the model '{name}': {reason}",
+            where=str(source),
+            do="check that the folder holds a whole checkpoint (config.json, safetensors, tokenizer.json)"
+            if local
+            else "without a network, use a named model (foreword models list) or a local folder",
+        ) from error

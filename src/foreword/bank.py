@@ -1,0 +1,213 @@
+"""Many forewords over one frozen backbone.
+
+Every row of a batch names its foreword, or none. A training run is a bank of one, a sweep a bank of K, serving a bank
+of thousands: one mechanism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foreword.backbone.attention import LayerPrefix, Prefix
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Batch
+from foreword.errors import ConfigError
+from foreword.injections import Injection, KeyValues, Weights
+from foreword.readouts.base import Readout
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One foreword of a bank: what it injects, and how its rows are read."""
+
+    injection: Injection
+    readout: Readout | None = None
+
+
+class Bank:
+    """Forewords by name, over one backbone."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._entries: dict[str, Entry] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def put(self, name: str, injection: Injection, readout: Readout | None = None) -> None:
+        """Add a foreword, or replace the one of that name."""
+        self._check(name, injection)
+        self._entries[name] = Entry(injection, readout)
+
+    def remove(self, name: str) -> None:
+        """**Raises** `ConfigError` when there is none of that name."""
+        self.entry(name)
+        del self._entries[name]
+
+    def entry(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise ConfigError(f"the bank has no foreword '{name}'", do=f"it has: {', '.join(self._entries) or 'none'}")
+        return self._entries[name]
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """`[B, T, H]` last hidden states, each row under its own foreword."""
+        parts = [(rows, self._run(batch.select(rows))) for _, rows in self._by_weights(batch)]
+        return _merge(parts, len(batch.owners))
+
+    def logits(self, batch: Batch, where: Tensor) -> Tensor:
+        """`[B, A, V]` of the language-model head at `[B, A]` places (those of `where` below 0 mean nothing)."""
+        parts = []
+        for weights, rows in self._by_weights(batch):
+            part = batch.select(rows)
+            with self.backbone.weights(weights.tensors if weights else None):
+                hidden = self._run_inside(part)
+                at = where[rows].clamp(min=0)
+                parts.append((rows, self.backbone.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])))))
+        return _merge(parts, len(batch.owners))
+
+    def scores(self, batch: Batch) -> list[tuple[list[int], Tensor]]:
+        """Every foreword's own answers: pairs of the items' numbers (n) and their `[n, C]` scores."""
+        answers = []
+        for weights, rows in self._by_weights(batch):
+            part = batch.select(rows)
+            with self.backbone.weights(weights.tensors if weights else None):
+                hidden = self._run_inside(part)
+                for owner, own in part.rows_of.items():
+                    readout = None if owner is None else self.entry(owner).readout
+                    if readout is None:
+                        raise ConfigError(f"rows of '{owner}' have no readout", do="use hidden() or logits() for them")
+                    picked = part.select(own)
+                    inside = hidden if len(own) == len(hidden) else hidden[own]
+                    items = list(dict.fromkeys(picked.items))
+                    answers.append((items, readout(inside, picked, self.backbone)))
+        return answers
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _check(self, name: str, injection: Injection) -> None:
+        geometry = self.backbone.geometry
+        if injection.virtual_tokens >= geometry.positions:
+            raise ConfigError(
+                f"'{name}' takes {injection.virtual_tokens} positions for virtual tokens, and {self.backbone.name} has "
+                f"{geometry.positions} in all",
+                do="use fewer virtual tokens",
+            )
+        if injection.soft is not None and injection.soft.vectors.shape[1] != geometry.embedding:
+            raise ConfigError(
+                f"'{name}' has virtual tokens {injection.soft.vectors.shape[1]} wide, and {self.backbone.name}'s word "
+                f"embeddings are {geometry.embedding} wide"
+            )
+        if (table := injection.key_values) is not None:
+            self.backbone.require("key_values")
+            shape = (table.tensor.shape[2], table.tensor.shape[4])
+            if shape != (geometry.kv_heads, geometry.head_size) or max(table.layers) >= geometry.layers:
+                raise ConfigError(
+                    f"'{name}' has key/values of shape {tuple(table.tensor.shape)} up to layer {max(table.layers)}, and "
+                    f"{self.backbone.name} has {geometry.layers} layers of {geometry.kv_heads} heads of "
+                    f"{geometry.head_size}"
+                )
+
+    def injection(self, owner: str | None) -> Injection:
+        """What rows of `owner` see; the empty injection for none."""
+        return Injection() if owner is None else self.entry(owner).injection
+
+    def _by_weights(self, batch: Batch) -> list[tuple[Weights | None, list[int]]]:
+        """Rows grouped by the weights they run under: those of the backbone, or a fine-tuned copy's."""
+        groups: dict[int, tuple[Weights | None, list[int]]] = {}
+        for row, owner in enumerate(batch.owners):
+            weights = self.injection(owner).weights
+            groups.setdefault(id(weights), (weights, []))[1].append(row)
+        return list(groups.values())
+
+    def _run(self, batch: Batch) -> Tensor:
+        weights = self.injection(batch.owners[0]).weights
+        with self.backbone.weights(weights.tensors if weights else None):
+            return self._run_inside(batch)
+
+    def _run_inside(self, batch: Batch) -> Tensor:
+        positions = self.positions(batch)
+        return self.backbone.forward(self.embeds(batch), batch.mask, positions, batch.types, self.prefix(batch.owners))
+
+    def positions(self, batch: Batch) -> Tensor:
+        """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last position."""
+        offsets = [self.injection(owner).position_offset for owner in batch.owners]
+        positions = batch.positions
+        if any(offsets):
+            positions = positions + torch.tensor(offsets, device=positions.device)[:, None]
+        longest = batch.ids.shape[1] + max(offsets)
+        if longest > self.backbone.geometry.positions:
+            raise ConfigError(
+                f"a row needs {longest} positions, and {self.backbone.name} has {self.backbone.geometry.positions}",
+                do="lower template.max_length or the number of virtual tokens",
+            )
+        return positions
+
+    def embeds(self, batch: Batch) -> Tensor:
+        """`[B, T, E]` word embeddings, with each row's virtual tokens in their places."""
+        words = self.backbone.embed(batch.ids)
+        tables, starts, total = [], {}, 0
+        for owner in batch.rows_of:
+            soft = self.injection(owner).soft
+            if soft is not None:
+                starts[owner] = total
+                tables.append(soft.vectors)
+                total += len(soft.vectors)
+        if not tables:
+            return words
+        start = torch.tensor([starts.get(owner, 0) for owner in batch.owners], device=words.device)
+        rows, places = (batch.soft >= 0).nonzero(as_tuple=True)
+        vectors = torch.cat(tables)[start[rows] + batch.soft[rows, places]].to(words.dtype)
+        return words.index_put((rows, places), vectors)
+
+    def prefix(self, owners: Sequence[str | None]) -> Prefix | None:
+        """The rows' key/values, layer by layer; None where no row has any."""
+        tables = {owner: self.injection(owner).key_values for owner in dict.fromkeys(owners)}
+        present = {owner: table for owner, table in tables.items() if table is not None}
+        if not present:
+            return None
+        if len(tables) == 1:
+            table = next(iter(present.values()))
+            shared = {layer: LayerPrefix(*table.tensor[i, :, None]) for i, layer in enumerate(table.layers)}
+            return self.backbone.prefix(shared)
+        return self.backbone.prefix(_stack(owners, present))
+
+
+def _stack(owners: Sequence[str | None], tables: dict[str | None, KeyValues]) -> dict[int, LayerPrefix]:
+    """Ragged key/values of several forewords, one per row; what a row does not have is invisible to it."""
+    layers = sorted({layer for table in tables.values() for layer in table.layers})
+    longest = max(table.length for table in tables.values())
+    any_tensor = next(iter(tables.values())).tensor
+    number = {owner: i + 1 for i, owner in enumerate(tables)}
+    index = torch.tensor([number.get(owner, 0) for owner in owners], device=any_tensor.device)
+    stacked = {}
+    for layer in layers:
+        shape = (2, any_tensor.shape[2], longest, any_tensor.shape[4])
+        parts, visible = [any_tensor.new_zeros(shape)], [torch.zeros(longest, dtype=torch.bool, device=index.device)]
+        for table in tables.values():
+            length = table.length if layer in table.layers else 0
+            part = any_tensor.new_zeros(shape)
+            if length:
+                own = table.tensor[table.layers.index(layer)]
+                part = torch.cat([own, part[:, :, length:]], dim=2)
+            parts.append(part)
+            visible.append(torch.arange(longest, device=index.device) < length)
+        picked = torch.stack(parts)[index]
+        stacked[layer] = LayerPrefix(picked[:, 0], picked[:, 1], torch.stack(visible)[index])
+    return stacked
+
+
+def _merge(parts: list[tuple[list[int], Tensor]], count: int) -> Tensor:
+    """Rows back in the batch's order."""
+    if len(parts) == 1:
+        return parts[0][1]
+    order = torch.tensor([row for rows, _ in parts for row in rows])
+    back = torch.empty_like(order)
+    back[order] = torch.arange(count)
+    return torch.cat([tensor for _, tensor in parts])[back.to(parts[0][1].device)]

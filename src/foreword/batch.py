@@ -1,0 +1,129 @@
+"""Rows into tensors: padding, positions, and which foreword each row names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from foreword.text.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One example ready for the backbone: a row for each variant that its readout needs, and the foreword it names."""
+
+    rows: tuple[Row, ...]
+    owner: str | None = None
+    label: int = -1
+
+    @property
+    def tokens(self) -> int:
+        """Length of the longest row."""
+        return max(len(row) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows of N items, padded to T tokens; an item's rows stand together, in order.
+
+    `ids`, `mask` (1 for tokens), `types`, `positions` (from 0), `soft` (index of the row's own virtual token, or -1):
+    `[B, T]`. `cls` (-1 where there is none) and `last` (the last token): `[B]`. `answers`: `[B, A]`, -1 where a row has
+    fewer. `owners`: the foreword of each row. `items`: which of the N items each row belongs to. `labels`: `[N]`.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    types: Tensor
+    positions: Tensor
+    soft: Tensor
+    cls: Tensor
+    last: Tensor
+    answers: Tensor
+    owners: tuple[str | None, ...]
+    items: tuple[int, ...]
+    labels: Tensor
+
+    @property
+    def rows_of(self) -> dict[str | None, list[int]]:
+        """The rows that each foreword owns, in order."""
+        found: dict[str | None, list[int]] = {}
+        for row, owner in enumerate(self.owners):
+            found.setdefault(owner, []).append(row)
+        return found
+
+    def select(self, rows: Sequence[int]) -> Batch:
+        """The same batch with these rows only, in this order; `items` and `labels` keep their numbers."""
+        if list(rows) == list(range(len(self.owners))):
+            return self
+        index = torch.tensor(list(rows), device=self.ids.device)
+        picked = {
+            name: getattr(self, name)[index]
+            for name in ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers")
+        }
+        return Batch(
+            **picked,
+            owners=tuple(self.owners[i] for i in rows),
+            items=tuple(self.items[i] for i in rows),
+            labels=self.labels,
+        )
+
+
+def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] = "right", device: str = "cpu") -> Batch:
+    """Pad items' rows to the longest. Positions count tokens, whatever the side of the padding."""
+    rows = [row for item in items for row in item.rows]
+    width = max(len(row) for row in rows)
+    size = (len(rows), width)
+    ids, soft = torch.full(size, pad_id), torch.full(size, -1)
+    mask, types = torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.long)
+    answers = torch.full((len(rows), max(len(row.answers) for row in rows)), -1)
+    starts = [width - len(row) if side == "left" else 0 for row in rows]
+    for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        place = slice(start, start + len(row))
+        ids[i, place], soft[i, place] = torch.tensor(row.ids), torch.tensor(row.soft)
+        types[i, place], mask[i, place] = torch.tensor(row.types), 1
+        if row.answers:
+            answers[i, : len(row.answers)] = torch.tensor(row.answers) + start
+    cls = torch.tensor([-1 if row.cls is None else row.cls + start for row, start in zip(rows, starts, strict=True)])
+    last = torch.tensor([start + len(row) - 1 for row, start in zip(rows, starts, strict=True)])
+    batch = Batch(
+        ids=ids,
+        mask=mask,
+        types=types,
+        positions=(mask.cumsum(1) - 1).clamp(min=0),
+        soft=soft,
+        cls=cls,
+        last=last,
+        answers=answers,
+        owners=tuple(item.owner for item in items for _ in item.rows),
+        items=tuple(n for n, item in enumerate(items) for _ in item.rows),
+        labels=torch.tensor([item.label for item in items]),
+    )
+    return batch if device == "cpu" else _to(batch, device)
+
+
+def _to(batch: Batch, device: str) -> Batch:
+    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    return Batch(**moved)
+
+
+def pieces(items: Sequence[Item], max_tokens: int) -> list[list[int]]:
+    """Indices of `items`, in groups whose padded size (rows times longest row) stays within `max_tokens`.
+
+    A single item that is larger stands alone. Shortest first, so that groups pad little.
+    """
+    order = sorted(range(len(items)), key=lambda i: items[i].tokens)
+    groups: list[list[int]] = []
+    rows = 0
+    for index in order:
+        item = items[index]
+        if groups and (rows + len(item.rows)) * item.tokens <= max_tokens:
+            groups[-1].append(index)
+            rows += len(item.rows)
+        else:
+            groups.append([index])
+            rows = len(item.rows)
+    return groups

@@ -1,0 +1,209 @@
+"""The run as typed data: YAML in, the resolved run out.
+
+Unknown fields are errors, nothing is accepted and ignored, and the resolved run that is saved with every artifact
+describes exactly what was done. The settings of a method or a readout live in that method's or readout's own file
+and are found by name through the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from foreword import registry
+from foreword.errors import ConfigError, did_you_mean
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Immutable settings in which an unknown or mistyped field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MethodConfig(Settings):
+    """What every method's settings share: its registered name."""
+
+    name: str
+
+
+class ReadoutConfig(Settings):
+    """What every readout's settings share: its registered name."""
+
+    name: str
+
+
+class SplitConfig(Settings):
+    """A seeded, stratified split, for a source that has no splits of its own."""
+
+    validation: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.2, ge=0, lt=1)
+    seed: int = 0
+    stratify: bool = True
+
+
+class DataConfig(Settings):
+    """Where the examples come from.
+
+    `source` is a named set, a file or folder, or a hub name. `columns` maps the task's field names to the source's
+    column names. `limit` keeps the first rows of a split after a seeded shuffle, for quick trials.
+    """
+
+    source: str
+    columns: dict[str, str] = {}
+    labels: list[str] | None = None
+    split: SplitConfig = SplitConfig()
+    limit: dict[Literal["train", "validation", "test"], int] = {}
+    limit_seed: int = 0
+
+
+class TemplateConfig(Settings):
+    """How an example becomes text. The syntax is described in `foreword.text.template`.
+
+    `shorten` names the fields that may lose tokens when the text is longer than `max_length` (default: the longest
+    field first); `keep` says which end of a shortened field stays. `chat` wraps the text in the model's chat template.
+    """
+
+    text: str | None = None
+    max_length: int | None = Field(None, ge=4)
+    shorten: list[str] | None = None
+    keep: Literal["start", "end"] = "start"
+    chat: bool = False
+
+
+class TrainingConfig(Settings):
+    """The one loop's settings.
+
+    `batch_size` rows make one optimiser step; `max_tokens` bounds the padded tokens (rows times length) of one forward
+    pass, and a step that is larger is run in pieces whose gradients add up to the same step.
+    """
+
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    readout_learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps")
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    epochs: float = Field(10, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(16, ge=1)
+    max_tokens: int = Field(16384, ge=16)
+    evaluate_every: int | None = Field(None, ge=1, description="steps; default: once an epoch")
+    metric: str = "accuracy"
+    patience: int | None = Field(None, ge=1, description="evaluations without improvement before stopping")
+    checkpoint_every: int | None = Field(None, ge=1, description="steps; default: at every evaluation")
+
+
+class RunConfig(Settings):
+    """One run: data, backbone, template, method, readout, training and seed."""
+
+    data: DataConfig
+    backbone: str
+    task: str | None = None
+    template: TemplateConfig = TemplateConfig()
+    method: SerializeAsAny[MethodConfig]
+    readout: SerializeAsAny[ReadoutConfig] | None = None
+    training: TrainingConfig = TrainingConfig()
+    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, ge=1)
+    output: str | None = None
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("template", mode="before")
+    @classmethod
+    def _template(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method(cls, value: Any) -> Any:
+        return named(registry.methods, value, MethodConfig)
+
+    @field_validator("readout", mode="before")
+    @classmethod
+    def _readout(cls, value: Any) -> Any:
+        return None if value is None else named(registry.readouts, value, ReadoutConfig)
+
+    @model_validator(mode="after")
+    def _task_is_known(self) -> Self:
+        if self.task is not None and self.task not in registry.tasks.names:
+            raise ConfigError(f"unknown task '{self.task}'", do=did_you_mean(self.task, registry.tasks.names))
+        return self
+
+
+def named(known: registry.Registry[Any], value: Any, base: type[S]) -> S:
+    """Settings of the registered class that `value` names: a name, a mapping with a `name`, or settings already."""
+    if isinstance(value, base):
+        return value
+    fields: Mapping[str, Any] = {"name": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping) or "name" not in fields:
+        raise ConfigError(f"a {known.kind} needs a name", do=f"known: {', '.join(known.names)}")
+    config: type[S] = known.get(str(fields["name"])).Config
+    return build(config, fields)
+
+
+def build(cls: type[S], values: Mapping[str, Any], where: str | None = None) -> S:
+    """`cls` from plain values. **Raises** `ConfigError` that names every wrong field and its reason."""
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            path = ".".join(str(p) for p in item["loc"])
+            hint = ""
+            if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+                hint = f" ({did_you_mean(path, cls.model_fields)})"
+            lines.append(f"{path}: {item['msg']}{hint}")
+        raise ConfigError(f"{cls.__name__}: " + "; ".join(lines), where=where) from None
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """A run from a YAML file, with overrides such as `"training.learning_rate=0.01"`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no such recipe: {path}", do="give the path of a YAML file, such as one in recipes/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}", where=str(path)) from None
+    if not isinstance(values, dict):
+        raise ConfigError("a recipe is a mapping of fields to values", where=str(path))
+    for item in overrides:
+        _override(values, item)
+    return build(RunConfig, values, where=str(path))
+
+
+def dump(config: Settings) -> str:
+    """The resolved settings as YAML that `load` reads back to an equal object."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(values: dict[str, Any], item: str) -> None:
+    path, equals, raw = item.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"an override is written field.name=value, not '{item}'")
+    *parents, last = path.split(".")
+    target = values
+    for name in parents:
+        child = target.get(name)
+        if isinstance(child, str) and name in ("data", "template", "method", "readout"):
+            child = {{"data": "source", "template": "text"}.get(name, "name"): child}
+        if child is not None and not isinstance(child, dict):
+            raise ConfigError(f"'{name}' in the override '{item}' is not a group of fields")
+        group: dict[str, Any] = {} if child is None else child
+        target[name] = group
+        target = group
+    target[last] = yaml.safe_load(raw)

@@ -1,0 +1,131 @@
+"""From the description of a source to a checked `Dataset`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreword import registry
+from foreword.config import DataConfig
+from foreword.data import checking, files, hub, reviews, splitting
+from foreword.data.dataset import SPLITS, Dataset, Example, Split
+from foreword.data.files import Table
+from foreword.data.named import NAMED, find_folder
+from foreword.errors import DataError, did_you_mean
+from foreword.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a source holds before anything is checked; `columns` are the source's own names for the task's fields."""
+
+    tables: Mapping[Split, Table]
+    source: str
+    names: tuple[str, ...] | None = None
+    columns: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def task_for(config: DataConfig, name: str | None = None) -> Task:
+    """The task called `name`; else the named set's own; else pairs where a column is mapped to `text1`, or one text."""
+    if name is None:
+        named = NAMED.get(config.source.partition(":")[0])
+        name = named.task if named else "pair-classification" if "text1" in config.columns else "classification"
+    task: Task = registry.tasks.get(name)()
+    return task
+
+
+def load(config: DataConfig, task: Task | None = None) -> Dataset:
+    """The examples that `config` describes, checked for `task` (default: `task_for(config)`).
+
+    `config.source` is a named set, else an existing file or folder (`./mrpc` is always a folder), else a hub name. A
+    source with only training rows is cut into splits by `config.split`; one with train and test gives its validation
+    rows from train.
+    **Raises** `DataError` with the place of what is wrong.
+    """
+    task = task or task_for(config)
+    raw = _read(config, task)
+    mapping = checking.check_mapping({**(raw.columns or {}), **config.columns}, task)
+    rows = {split: checking.select(table, mapping, task.target) for split, table in raw.tables.items()}
+    values = [row[task.target] for part in rows.values() for row in part]
+    names = checking.class_names(values, raw.names, config.labels)
+    indexed = {s: checking.index_labels(raw.tables[s], rows[s], task.target, names, raw.names) for s in rows}
+    checking.check_classes(indexed, task.target, names, raw.source)
+    splits, notes = _split(indexed, task, config, raw)
+    return Dataset(config.source, _limit(splits, task, config, names), names, task.name, raw.source, notes)
+
+
+def _read(config: DataConfig, task: Task) -> Raw:
+    source = config.source
+    path = Path(source).expanduser()
+    name, _, part = source.partition(":")
+    if name in NAMED:
+        return _named(name, part, config, task)
+    if path.is_dir():
+        return Raw(files.read_folder(path), str(path), files.read_label_names(path))
+    if path.is_file():
+        return Raw({"train": files.read(path)}, str(path))
+    if source.startswith((".", "/", "~")) or "\\" in source or files.suffix(path) in files.READERS:
+        raise DataError(f"no such file or folder: {source}", do="check the path (it counts from the current folder)")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", source):
+        raise DataError(
+            f"unknown data source '{source}'", do=f"{did_you_mean(source, NAMED)}; or a file, folder, hub name"
+        )
+    if difflib.get_close_matches(name, NAMED, n=1, cutoff=0.75):
+        raise DataError(f"unknown data set '{source}'", do=f"{did_you_mean(name, NAMED)}; or give a file or folder")
+    return _hub(source, config, task)
+
+
+def _named(name: str, part: str, config: DataConfig, task: Task) -> Raw:
+    if name == "reviews":
+        table, dropped = reviews.read(part or "products")
+        note = f"{dropped} sentences dropped as ambiguous (mean rating within {reviews.AMBIGUOUS} of 0)"
+        return Raw({"train": table}, f"vaderSentiment, {part or 'products'}", reviews.LABELS, notes=(note,))
+    if part:
+        raise DataError(f"the set '{name}' has no parts, so '{name}:{part}' is unknown", do=f"write '{name}'")
+    folder = find_folder(name)
+    if folder is not None:
+        # the nearest spelling, as this is recorded with results
+        return Raw(files.read_folder(folder), os.path.relpath(folder), files.read_label_names(folder))
+    entry = NAMED[name]
+    try:
+        return _hub(str(entry.hub), config, task, entry.hub_columns)
+    except DataError as error:
+        do = f"set FOREWORD_DATA to a folder that holds {name}/, or give a path; for the hub: {error.do}"
+        raise DataError(f"'{name}' is in no folder here, and not to be had: {error.what}", do=do) from None
+
+
+def _hub(source: str, config: DataConfig, task: Task, columns: Mapping[str, str] | None = None) -> Raw:
+    target = config.columns.get(task.target, task.target)
+    tables, names, notes = hub.read(source, target)
+    return Raw(tables, f"hub {source}", names, columns, notes)
+
+
+def _split(
+    indexed: Mapping[Split, tuple[Example, ...]], task: Task, config: DataConfig, raw: Raw
+) -> tuple[dict[Split, tuple[Example, ...]], tuple[str, ...]]:
+    """The source's own splits where it has them, and what has to be cut from its training rows."""
+    if "validation" in indexed or ("test" in indexed and config.split.validation == 0):
+        return {split: indexed[split] for split in SPLITS if split in indexed}, raw.notes
+    shares = config.split.model_copy(update={"test": 0.0}) if "test" in indexed else config.split
+    made = splitting.cut(indexed["train"], task.fields, task.target, shares, raw.source)
+    cut = ", ".join(split for split in made if split != "train")
+    note = (f"{cut} cut from the training rows (seed {shares.seed})",) if cut else ()
+    return {split: rows for split in SPLITS if (rows := made.get(split) or indexed.get(split))}, (*raw.notes, *note)
+
+
+def _limit(
+    splits: Mapping[Split, tuple[Example, ...]], task: Task, config: DataConfig, names: tuple[str, ...]
+) -> dict[Split, tuple[Example, ...]]:
+    kept = dict(splits)
+    for split, count in config.limit.items():
+        if split not in kept:
+            raise DataError(f"there is no split '{split}' to limit", where=config.source, do=did_you_mean(split, kept))
+        kept[split] = splitting.sample(kept[split], task.target, count, config.limit_seed)
+    if "train" in config.limit:
+        checking.check_classes({"train": kept["train"]}, task.target, names, f"{config.source}, data.limit.train")
+    return kept

@@ -1,0 +1,112 @@
+"""The few kinds of injection, as plain data.
+
+A method's trainable module compiles to an `Injection` once per step in training and once per artifact in serving. An
+injection has no batch dimension: which rows it applies to is the bank's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from foreword.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class SoftTokens:
+    """Vectors in the place of word embeddings, at the template's soft slots.
+
+    `vectors`: `[P, E]`, E the width of the word embedding (H for nearly all families).
+    """
+
+    vectors: Tensor
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """Keys and values that every text token sees, in a chosen subset of layers (Li and Liang 2021; Liu et al. 2022).
+
+    `layers`: the L' layers, ascending. `tensor`: `[L', 2, K, P, D]`, keys first, at the geometry of the key/value heads;
+    keys are given as attention sees them, after any rotation.
+    """
+
+    layers: tuple[int, ...]
+    tensor: Tensor
+
+    @property
+    def length(self) -> int:
+        """P."""
+        return self.tensor.shape[3]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The backbone's own parameters, replaced: what full fine-tuning compiles to. Names as in the backbone's model."""
+
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Injection:
+    """All that one foreword adds to the backbone; empty for a hard prompt.
+
+    `position_offset`: added to the positions of all tokens of the row, for key/values that were made at the positions
+    before them.
+    """
+
+    soft: SoftTokens | None = None
+    key_values: KeyValues | None = None
+    weights: Weights | None = None
+    position_offset: int = 0
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many places of the backbone's positions this takes from the text."""
+        return self.position_offset + (0 if self.soft is None else self.soft.vectors.shape[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Named tensors for storage; `from_tensors` reads them back."""
+        named: dict[str, Tensor] = {}
+        if self.soft is not None:
+            named["soft_tokens"] = self.soft.vectors
+        if self.key_values is not None:
+            named["key_values"] = self.key_values.tensor
+            named["key_values.layers"] = torch.tensor(self.key_values.layers)
+        if self.weights is not None:
+            named |= {f"weights.{name}": tensor for name, tensor in self.weights.tensors.items()}
+        return named
+
+    @classmethod
+    def from_tensors(cls, named: Mapping[str, Tensor], position_offset: int) -> Injection:
+        """**Raises** `ArtifactError` on a tensor that no injection has."""
+        rest = dict(named)
+        soft = rest.pop("soft_tokens", None)
+        table, layers = rest.pop("key_values", None), rest.pop("key_values.layers", None)
+        if (table is None) != (layers is None):
+            raise ArtifactError("key/values without their layers, or layers without their key/values")
+        if (soft is not None and soft.ndim != 2) or (table is not None and (table.ndim != 5 or table.shape[1] != 2)):
+            raise ArtifactError("an injection's tensor has a shape that no injection has")
+        if table is not None and (layers.ndim != 1 or len(layers) != len(table)):
+            raise ArtifactError(f"key/values of {len(table)} layers with {layers.numel()} layer numbers")
+        weights = {name.removeprefix("weights."): rest.pop(name) for name in list(rest) if name.startswith("weights.")}
+        if rest:
+            raise ArtifactError(f"unknown tensors: {', '.join(sorted(rest))}")
+        return cls(
+            soft=None if soft is None else SoftTokens(soft),
+            key_values=None if table is None else KeyValues(tuple(int(i) for i in layers), table),
+            weights=Weights(weights) if weights else None,
+            position_offset=position_offset,
+        )
+
+    def detached(self) -> Injection:
+        """The same values without their history, for use after training."""
+        named = {name: tensor.detach().clone() for name, tensor in self.tensors().items()}
+        return Injection.from_tensors(named, self.position_offset)
+
+    def size(self) -> int:
+        """How many numbers are stored."""
+        return sum(math.prod(t.shape) for name, t in self.tensors().items() if name != "key_values.layers")

@@ -1,0 +1,69 @@
+"""Where virtual tokens start: `[P, E]` vectors of the backbone's own embedding space.
+
+Initialisation moves prompt tuning by tens of points (Lester et al. 2021, section 3.2), so random is not the default.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from foreword.backbone.backbone import Backbone
+from foreword.errors import ConfigError
+from foreword.methods.base import MethodSetup
+
+Init = Literal["random", "vocabulary", "text", "labels"]
+
+
+@torch.no_grad()
+def initial_vectors(init: Init, init_text: str | None, setup: MethodSetup) -> Tensor:
+    """`[P, E]` for the P soft tokens of the template; a slot's own initial text goes before `init`."""
+    count = setup.template.soft_count
+    generator = setup.generator()
+    table = setup.backbone.embedding.weight.detach()
+    if init == "random":
+        vectors = torch.randn(count, table.shape[1], generator=generator) * float(table.float().std())
+    elif init == "text":
+        ids = text_ids(init_text, setup.backbone)
+        vectors = table[[ids[i % len(ids)] for i in range(count)]]
+    else:
+        vectors = table[_sample(count, setup.backbone, generator)]
+    if init == "labels":
+        named = _label_vectors(setup, table)[:count]
+        vectors = torch.cat([named, vectors[len(named) :]])
+    vectors = vectors.to(torch.float32).clone()
+    for place, token in enumerate(setup.template.initial_ids(setup.backbone.tokenizer)):
+        if token is not None:
+            vectors[place] = table[token]
+    return vectors
+
+
+def text_ids(text: str | None, backbone: Backbone) -> list[int]:
+    """The token ids of an initial text. **Raises** `ConfigError` where there is none."""
+    if not text or not text.strip():
+        raise ConfigError("init: text needs init_text", do="give method.init_text, a sentence that describes the task")
+    ids: list[int] = backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _sample(count: int, backbone: Backbone, generator: torch.Generator) -> list[int]:
+    """Ids of real words: no special, added or unused entries."""
+    tokenizer = backbone.tokenizer
+    special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
+    size = min(len(tokenizer), backbone.geometry.vocabulary)
+    names = tokenizer.convert_ids_to_tokens(list(range(size)))
+    real = [i for i, name in enumerate(names) if i not in special and not re.fullmatch(r"[\[<].*[\]>]", name or "[]")]
+    picks = torch.randint(len(real), (count,), generator=generator)
+    return [real[int(pick)] for pick in picks]
+
+
+def _label_vectors(setup: MethodSetup, table: Tensor) -> Tensor:
+    tokenizer = setup.backbone.tokenizer
+    rows = []
+    for label in setup.labels:
+        ids = tokenizer(" " + label.replace("_", " "), add_special_tokens=False)["input_ids"]
+        rows.append(table[ids].mean(0))
+    return torch.stack(rows)

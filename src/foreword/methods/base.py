@@ -1,0 +1,63 @@
+"""What every method is: an initialiser, a parameterisation, and the injection that it compiles to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from foreword.backbone.backbone import Backbone
+from foreword.config import MethodConfig
+from foreword.errors import Unsupported
+from foreword.injections import Injection
+from foreword.text.template import Template
+
+
+@dataclass(frozen=True)
+class MethodSetup:
+    """What a method is built from.
+
+    `template` is the one that `place` returned, with known slot lengths. `uses_head` says that the readout reads
+    through the language-model head. `seed` decides the first values.
+    """
+
+    backbone: Backbone
+    template: Template
+    labels: tuple[str, ...]
+    uses_head: bool = False
+    seed: int = 0
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 2)
+
+
+class Method(nn.Module, ABC):
+    """A trainable module that compiles to plain data.
+
+    A subclass is one file: its `Config`, its parameters, and `compile`. `trains_readout` says whether a readout's own
+    parameters are trained along; a hard prompt trains nothing.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]]
+    trains_readout: ClassVar[bool] = True
+
+    def __init__(self, config: MethodConfig, setup: MethodSetup) -> None:
+        super().__init__()
+
+    @classmethod
+    def place(cls, config: MethodConfig, template: Template) -> Template:
+        """The template with this method's virtual tokens in it. Methods without any refuse soft slots."""
+        if template.has_soft:
+            raise Unsupported(
+                f"the template has soft slots, and {cls.name} has no virtual tokens to put there",
+                do="take {soft} out of the template, or use prompt-tuning or p-tuning",
+            )
+        return template
+
+    @abstractmethod
+    def compile(self) -> Injection:
+        """The injection for the parameters as they are, with gradients."""

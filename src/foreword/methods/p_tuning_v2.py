@@ -1,0 +1,132 @@
+"""P-Tuning, version 2 (Liu et al. 2022) = prefix tuning (Li and Liang 2021): keys and values in front of every layer."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from foreword.config import MethodConfig
+from foreword.errors import ConfigError
+from foreword.injections import Injection, KeyValues
+from foreword.methods._initial import text_ids
+from foreword.methods.base import Method, MethodSetup
+
+Depth = Literal["all", "top-half", "bottom-half"]
+
+
+class PTuningV2(Method):
+    """Keys and values `[L', 2, K, P, D]` for a chosen subset of L' layers, trained directly or through an MLP.
+
+    `init: text` starts from the keys and values that real text has in this backbone: in front of a causal model, the
+    untrained prefix then *is* that text.
+    """
+
+    name: ClassVar[str] = "p-tuning-v2"
+
+    class Config(MethodConfig):
+        """PEFT's names where the meaning is the same.
+
+        `layers`: all, the half next to the output or the input, or layer numbers (negative ones count from the top).
+        `prefix_projection`: through an embedding `[P, E]` and an MLP of `encoder_hidden_size`. `init_std`: of random
+        key/values. `dropout` acts on the key/values in training. `position_offset`: how far the text moves; by default
+        P for real text in front of a causal model, and 0 otherwise.
+        """
+
+        name: Literal["p-tuning-v2"] = "p-tuning-v2"
+        num_virtual_tokens: int | None = Field(None, ge=1)
+        layers: Depth | list[int] = "all"
+        init: Literal["random", "zero", "text"] = "random"
+        init_std: float = Field(0.02, gt=0)
+        init_text: str | None = None
+        prefix_projection: bool = False
+        encoder_hidden_size: int | None = Field(None, ge=1)
+        dropout: float = Field(0.0, ge=0, lt=1)
+        position_offset: int | None = Field(None, ge=0)
+
+        @model_validator(mode="after")
+        def _fits(self) -> Self:
+            if self.prefix_projection and self.init != "random":
+                raise ConfigError(f"init: {self.init} sets the key/values, which prefix_projection makes by its MLP",
+                                  do="use init: random with prefix_projection")  # fmt: skip
+            if self.encoder_hidden_size and not self.prefix_projection:
+                raise ConfigError("encoder_hidden_size is the MLP's, and there is none", do="set prefix_projection")
+            if self.init_text and self.init != "text":
+                raise ConfigError("init_text is given, and init does not ask for it", do="set init: text")
+            return self
+
+    def __init__(self, config: Config, setup: MethodSetup) -> None:
+        super().__init__(config, setup)
+        setup.backbone.require("key_values")
+        geometry = setup.backbone.geometry
+        self.layers = chosen_layers(config.layers, geometry.layers)
+        self.dropout = config.dropout
+        self.position_offset = config.position_offset or 0
+        self.reparameterised = config.prefix_projection
+        generator = setup.generator()
+        if config.init == "text":
+            table = self._of_text(config, setup)
+            if config.position_offset is None and setup.backbone.kind == "causal":
+                self.position_offset = table.shape[3]
+            self.table = nn.Parameter(table)
+            return
+        length = config.num_virtual_tokens or 16
+        shape = (len(self.layers), 2, geometry.kv_heads, length, geometry.head_size)
+        if config.prefix_projection:
+            self.shape = shape
+            hidden = config.encoder_hidden_size or geometry.embedding
+            self.embedding = nn.Parameter(torch.randn(length, geometry.embedding, generator=generator) * 0.02)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(setup.seed)
+                outputs = len(self.layers) * 2 * geometry.kv_heads * geometry.head_size
+                self.encoder = nn.Sequential(
+                    nn.Linear(geometry.embedding, hidden), nn.Tanh(), nn.Linear(hidden, outputs)
+                )
+        elif config.init == "zero":
+            self.table = nn.Parameter(torch.zeros(shape))
+        else:
+            self.table = nn.Parameter(torch.randn(shape, generator=generator) * config.init_std)
+
+    @torch.no_grad()
+    def _of_text(self, config: Config, setup: MethodSetup) -> Tensor:
+        """`[L', 2, K, P, D]`; the text is cut or repeated to P tokens, and P is its length where none is given."""
+        backbone = setup.backbone
+        ids = text_ids(config.init_text, backbone)
+        length = config.num_virtual_tokens or len(ids)
+        ids = [ids[i % len(ids)] for i in range(length)]
+        kept = slice(0, length)
+        if backbone.kind == "masked":
+            ids = backbone.tokenizer.build_inputs_with_special_tokens(ids)
+            kept = slice(1, 1 + length)
+        whole = backbone.key_values(backbone.embed(torch.tensor(ids, device=backbone.device)))
+        return whole[list(self.layers), :, :, kept].clone()
+
+    def compile(self) -> Injection:
+        if self.reparameterised:
+            length = self.embedding.shape[0]
+            made = self.encoder(self.embedding).view(length, *self.shape[:3], self.shape[4])
+            table = made.permute(1, 2, 3, 0, 4)
+        else:
+            table = self.table
+        table = nn.functional.dropout(table, self.dropout, self.training)
+        return Injection(key_values=KeyValues(self.layers, table), position_offset=self.position_offset)
+
+
+def chosen_layers(layers: Depth | list[int], count: int) -> tuple[int, ...]:
+    """Layer numbers in ascending order. **Raises** `ConfigError` for a layer that the backbone does not have."""
+    if layers == "all":
+        return tuple(range(count))
+    if layers == "top-half":
+        return tuple(range(count // 2, count))
+    if layers == "bottom-half":
+        return tuple(range(count // 2))
+    assert isinstance(layers, list)
+    wrong = [layer for layer in layers if not -count <= layer < count]
+    if wrong or not layers:
+        raise ConfigError(f"layers: {wrong or 'none given'}; the backbone has layers 0 to {count - 1}")
+    chosen = sorted({layer % count for layer in layers})
+    if len(chosen) != len(layers):
+        raise ConfigError(f"layers: {layers} names a layer twice")
+    return tuple(chosen)

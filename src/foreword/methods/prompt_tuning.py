@@ -1,0 +1,62 @@
+"""Prompt tuning (Lester et al. 2021): P free vectors among the word embeddings."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from foreword.config import MethodConfig
+from foreword.errors import ConfigError
+from foreword.injections import Injection, SoftTokens
+from foreword.methods._initial import Init, initial_vectors
+from foreword.methods.base import Method, MethodSetup
+from foreword.text.template import Template
+
+
+class SoftConfig(MethodConfig):
+    """What the methods with virtual tokens share.
+
+    `num_virtual_tokens`: P, for a template without soft slots, which then stand in front; a template with slots
+    decides P itself. `init`: where the vectors start; `init_text` for `init: text`.
+    """
+
+    num_virtual_tokens: int | None = Field(None, ge=1)
+    init: Init = "vocabulary"
+    init_text: str | None = None
+
+
+def place_soft_tokens(config: SoftConfig, template: Template, default: int = 20) -> Template:
+    """The template with its soft slots, put in front where it has none."""
+    if not template.has_soft:
+        return template.in_front(config.num_virtual_tokens or default)
+    if config.num_virtual_tokens is not None and template.is_resolved and template.soft_count != config.num_virtual_tokens:
+        raise ConfigError(
+            f"the template has {template.soft_count} soft tokens, and num_virtual_tokens says {config.num_virtual_tokens}",
+            do="leave num_virtual_tokens out where the template has soft slots",
+        )
+    return template
+
+
+class PromptTuning(Method):
+    """Parameters `[P, E]`, compiled as they are."""
+
+    name: ClassVar[str] = "prompt-tuning"
+
+    class Config(SoftConfig):
+        """See `SoftConfig`."""
+
+        name: Literal["prompt-tuning"] = "prompt-tuning"
+
+    def __init__(self, config: Config, setup: MethodSetup) -> None:
+        super().__init__(config, setup)
+        self.vectors = nn.Parameter(initial_vectors(config.init, config.init_text, setup))
+
+    @classmethod
+    def place(cls, config: MethodConfig, template: Template) -> Template:
+        assert isinstance(config, SoftConfig)
+        return place_soft_tokens(config, template)
+
+    def compile(self) -> Injection:
+        return Injection(soft=SoftTokens(self.vectors))

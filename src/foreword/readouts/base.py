@@ -1,0 +1,65 @@
+"""What every readout is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Batch
+from foreword.config import ReadoutConfig
+from foreword.text.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class ReadoutSetup:
+    """What a readout is built from. `seed` decides its first values."""
+
+    backbone: Backbone
+    labels: tuple[str, ...]
+    answer_prefix: str
+    seed: int = 0
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 2 + 1)
+
+
+class Readout(nn.Module, ABC):
+    """Hidden states to one score a label.
+
+    A subclass is one file: its `Config`, its parameters if any, which rows it needs of an example, and how it scores.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[ReadoutConfig]]
+
+    def __init__(self, config: ReadoutConfig, setup: ReadoutSetup) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple:
+        """The rows that one example needs."""
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
+        """`[n, C]` scores whose softmax is the probability of each label.
+
+        `hidden`: `[b, T, H]` for the b rows of `batch`, which are those of n items.
+        """
+
+
+def places(hidden: Tensor, where: Tensor) -> Tensor:
+    """`[b, T, H]` read at `[b]` or `[b, A]` places: `[b, H]` or `[b, A, H]`."""
+    if where.ndim == 1:
+        return hidden[torch.arange(len(where), device=hidden.device), where]
+    return hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """The labels as readable words, such as "not equivalent" for `not_equivalent`."""
+    return ", ".join(label.replace("_", " ") for label in labels)

@@ -1,0 +1,62 @@
+"""A linear layer on one hidden state of the row: [CLS], the last token, or the mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Batch
+from foreword.config import ReadoutConfig
+from foreword.errors import Unsupported
+from foreword.readouts.base import Readout, ReadoutSetup, places
+from foreword.text.encoder import Encoder
+from foreword.text.rows import Row
+
+Position = Literal["cls", "last", "mean"]
+
+
+class Linear(Readout):
+    """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
+
+    `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
+    nothing. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    class Config(ReadoutConfig):
+        """`dropout` acts on h in training."""
+
+        name: Literal["linear"] = "linear"
+        position: Literal["auto", "cls", "last", "mean"] = "auto"
+        dropout: float = Field(0.0, ge=0, lt=1)
+
+    def __init__(self, config: Config, setup: ReadoutSetup) -> None:
+        super().__init__(config, setup)
+        has_cls = setup.backbone.tokenizer.cls_token_id is not None and setup.backbone.kind == "masked"
+        if config.position == "cls" and not has_cls:
+            raise Unsupported(
+                f"{setup.backbone.name} has no [CLS] token to read", do="use readout.position=last or mean"
+            )
+        automatic: Position = "cls" if has_cls else "last"
+        self.position: Position = automatic if config.position == "auto" else config.position
+        self.dropout = config.dropout
+        width = setup.backbone.geometry.hidden
+        self.weight = nn.Parameter(torch.empty(len(setup.labels), width).normal_(0, 0.02, generator=setup.generator()))
+        self.bias = nn.Parameter(torch.zeros(len(setup.labels)))
+
+    def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
+        return (encoder.encode(example),)
+
+    def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
+        if self.position == "mean":
+            text = ((batch.mask == 1) & (batch.soft < 0)).to(hidden.dtype)
+            read = (hidden * text[..., None]).sum(1) / text.sum(1, keepdim=True)
+        else:
+            read = places(hidden, batch.cls if self.position == "cls" else batch.last)
+        read = nn.functional.dropout(read, self.dropout, self.training)
+        return nn.functional.linear(read, self.weight, self.bias)

@@ -1,0 +1,1 @@
+"""From an example's fields to tokens: templates, their encoding into rows, and the words that stand for labels."""

@@ -1,0 +1,369 @@
+"""Examples to rows of token ids: special tokens, virtual tokens, the answer's places, chat turns, and shortening.
+
+Where a template has no soft slots its rows are exactly what the tokenizer makes of the rendered text, special tokens
+included. Virtual tokens in front stand right after the tokenizer's own first special token, so that [CLS] and BOS stay
+at place 0; they also stand before demonstrations and chat turns, where all examples can share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from foreword.errors import TemplateError, did_you_mean
+from foreword.text import pieces as runs
+from foreword.text.pieces import NOWHERE, Frame, Piece
+from foreword.text.rows import Row
+from foreword.text.template import Field, Mask, Part, Sep, Soft, Template, Text, value_of
+
+if TYPE_CHECKING:
+    import re
+
+    from transformers import PreTrainedTokenizerBase
+
+Demonstration = tuple[Mapping[str, str], str]
+_Item = Piece | Soft | Sep
+
+
+class _Place(NamedTuple):
+    """A place of a row that is being built; `slot` is the field that it may be cut from, or -1."""
+
+    id: int
+    type: int
+    soft: int = -1
+    slot: int = NOWHERE
+    mask: bool = False
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Makes rows of examples.
+
+    **Arguments:** `template`, resolved; `tokenizer`, a fast one; `kind` of language model; `max_length` in tokens,
+    virtual ones included; `shorten` names the fields that may lose tokens (default: all), the longest first, one token
+    at a time; `keep` says which end of a shortened field stays; `chat` makes what stands before the `{mask}` the
+    user's message in the model's chat template; `demonstrations` are solved examples put in front, as earlier turns in
+    a chat and as text with a blank line after each otherwise.
+
+    Spaces written next to `{sep}`, right before a soft slot in the middle, and at the end of a causal prompt are not
+    tokenised: there they would be tokens of their own, which natural text does not have.
+
+    **Raises** `TemplateError` where template, tokenizer and kind do not go together.
+    """
+
+    template: Template
+    tokenizer: PreTrainedTokenizerBase
+    kind: Literal["masked", "causal"]
+    max_length: int
+    shorten: tuple[str, ...] | None = None
+    keep: Literal["start", "end"] = "start"
+    chat: bool = False
+    demonstrations: tuple[Demonstration, ...] = ()
+
+    def __post_init__(self) -> None:
+        runs.require_fast(self.tokenizer)
+        template, where = self.template, str(self.template)
+        _ = template.soft_count
+        if self.kind == "causal" and any(isinstance(part, Mask) for part in template.parts[:-1]):
+            raise TemplateError(
+                "a causal model reads from left to right, so {mask} must be the last thing in its template",
+                where=where,
+                do="move {mask} to the end, or use a masked model",
+            )
+        if self.kind == "masked" and template.has_mask and self.tokenizer.mask_token_id is None:
+            raise TemplateError("the tokenizer has no mask token for {mask}", where=where, do="use a masked model")
+        if self.demonstrations and not template.has_mask:
+            raise TemplateError(
+                "demonstrations need a place for their answers", where=where, do="put {mask} into the template"
+            )
+        for name in self.shorten or ():
+            if name not in template.fields:
+                raise TemplateError(
+                    f"the field '{name}' that may be shortened is not in the template",
+                    where=where,
+                    do=did_you_mean(name, template.fields),
+                )
+        if self.chat and self.kind == "masked":
+            raise TemplateError("a masked model has no chat", where=where, do="leave `chat` out")
+        if self.chat and not self.tokenizer.chat_template:
+            raise TemplateError(
+                "the model's tokenizer has no chat template", where=where, do="leave `chat` out, or use a chat model"
+            )
+
+    @cached_property
+    def answer_prefix(self) -> str:
+        """What stands between the text and a label word, for `Verbalizer.build`: a space or nothing.
+
+        Nothing in a chat, after a new line or a separator, and after a character that the template glues the answer
+        to, such as "(".
+        """
+        before = list(takewhile(lambda part: not isinstance(part, Mask), self._parts))
+        last = before[-1] if before else None
+        if self.chat or last is None or isinstance(last, Sep):
+            return ""
+        if not isinstance(last, Text):
+            return " "
+        return " " if last.text[-1].isspace() and not last.text.rstrip(" \t").endswith("\n") else ""
+
+    @cached_property
+    def pad_id(self) -> int:
+        """The id that fills the places of virtual tokens (their vectors are put in later)."""
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(token for token in ids if token is not None)
+
+    def encode(
+        self, example: Mapping[str, str], masks: int = 1, continuation: Sequence[int] = (), reserve: int = 0
+    ) -> Row:
+        """The row of one example.
+
+        **Arguments:** `masks` mask tokens stand at `{mask}` on a masked model; `continuation` ids follow the text of a
+        causal model, whose row then has `len(continuation) + 1` answers; `reserve` places are left free, so that the
+        text is cut as it is in a longer variant of this row.
+
+        **Raises** `DataError` for a missing field; `TemplateError` where what may not be cut does not fit.
+        """
+        if self.kind == "masked" and continuation:
+            raise ValueError("a masked model's row takes masks, not a continuation")
+        head, frame = self._head
+        body = self._places([*head, *self._items(example), *self._tail], frame, masks)
+        body += [_Place(token, frame.text_types[0]) for token in continuation]
+        around = len(frame.prefix) + len(frame.suffix)
+        cut = self._cuts(body, around + len(body) + reserve - self.max_length, around + reserve)
+        body = _without(body, cut, self.keep)
+        places = [
+            *map(_Place, frame.prefix, frame.prefix_types),
+            *body,
+            *map(_Place, frame.suffix, frame.suffix_types),
+        ]
+        cls_id = self.tokenizer.cls_token_id
+        return Row(
+            ids=tuple(place.id for place in places),
+            soft=tuple(place.soft for place in places),
+            types=tuple(place.type for place in places),
+            cls=frame.prefix.index(cls_id) if cls_id in frame.prefix else None,
+            answers=self._answers(places, len(continuation)),
+            cut=sum(cut.values()),
+        )
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        return runs.special_names(self.tokenizer)
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        return runs.adds_space(self.tokenizer)
+
+    @cached_property
+    def _parts(self) -> tuple[Part, ...]:
+        """The template's parts without the spaces written around `{sep}`."""
+        parts = self.template.parts
+        kept: list[Part] = []
+        for index, part in enumerate(parts):
+            if isinstance(part, Text):
+                text = part.text
+                if index and isinstance(parts[index - 1], Sep):
+                    text = text.lstrip()
+                if index + 1 < len(parts) and isinstance(parts[index + 1], Sep):
+                    text = text.rstrip()
+                if not text:
+                    continue
+                part = Text(text)
+            kept.append(part)
+        return tuple(kept)
+
+    @cached_property
+    def _front(self) -> tuple[Soft, ...]:
+        return tuple(part for part in takewhile(lambda part: isinstance(part, Soft), self._parts))  # type: ignore[misc]
+
+    @cached_property
+    def _head(self) -> tuple[list[_Item], Frame]:
+        """What stands before every example, and the special tokens around a row."""
+        frame = Frame.of(self.tokenizer, pair=self.kind == "masked" and any(isinstance(p, Sep) for p in self._parts))
+        if self.kind == "causal":
+            # An end token that a tokenizer adds to finished texts has no place before an answer.
+            frame = Frame(frame.prefix, (), (), frame.prefix_types, (), (), frame.text_types)
+        if not self.chat:
+            shown = [piece for one in self.demonstrations for piece in (*self._solved(*one), Piece("\n\n"))]
+            return [*self._front, *shown], frame
+        # The chat template writes the first special token itself, or leaves it out on purpose.
+        before, bos = self._turns[:-1], self.tokenizer.bos_token
+        types = frame.text_types
+        if bos and self._front and before[0].text.startswith(bos):
+            rest = Piece(before[0].text.removeprefix(bos))
+            start = Frame((self.tokenizer.bos_token_id,), (), (), (types[0],), (), (), types)
+            return [*self._front, rest, *before[1:]], start
+        return [*self._front, *before], Frame((), (), (), (), (), (), types)
+
+    @cached_property
+    def _tail(self) -> list[_Item]:
+        return [self._turns[-1]] if self.chat else []
+
+    @cached_property
+    def _turns(self) -> list[Piece]:
+        """The chat's text around the user's message: all that comes before, and last what comes after."""
+        contents = [
+            piece for one in self.demonstrations for piece in (self._message(one[0]), [Piece(one[1], plain=True)])
+        ]
+        names = [f"foreword{index}sentinel" for index in range(len(contents) + 1)]
+        roles = [("user", "assistant")[index % 2] for index in range(len(names))]
+        messages = [{"role": role, "content": name} for role, name in zip(roles, names, strict=True)]
+        text = str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        pieces: list[Piece] = []
+        for index, name in enumerate(names):
+            before, found, text = text.partition(name)
+            if not found or name in text:
+                raise TemplateError(
+                    "the model's chat template does not show each message once, in order",
+                    do="leave `chat` out and write the model's turns into the template",
+                )
+            pieces += [Piece(before), *(contents[index] if index < len(contents) else ())]
+        return [*pieces, Piece(text)]
+
+    def _items(self, example: Mapping[str, str]) -> list[_Item]:
+        """The template's parts with the example's values, the causal model's answer left out."""
+        items: list[_Item] = []
+        for slot, part in enumerate(self._parts[len(self._front) :]):
+            match part:
+                case Text(text):
+                    items.append(Piece(text))
+                case Field(name):
+                    items.append(Piece(value_of(example, name), slot=slot, plain=True))
+                case Mask() if self.kind == "masked":
+                    items.append(Piece(str(self.tokenizer.mask_token), mask=True))
+                case Sep():
+                    items.append(Sep() if self.kind == "masked" else Piece("\n"))
+                case Soft():
+                    items.append(part)
+        return self._trimmed(items) if self.kind == "causal" else items
+
+    def _trimmed(self, items: list[_Item]) -> list[_Item]:
+        """The items without the spaces at the end that the answer brings itself, or that a chat template removes."""
+        if not self.chat and not self.template.has_mask:
+            return items
+        ending = list(takewhile(lambda item: isinstance(item, Piece), reversed(items)))[::-1]
+        start = items[: len(items) - len(ending)]
+        trimmed = runs.trim_end(_only_pieces(ending), None if self.chat or self.answer_prefix else " \t")
+        if self.chat and not start:
+            trimmed = runs.trim_start(trimmed)
+        return [*start, *trimmed]
+
+    def _message(self, example: Mapping[str, str]) -> list[Piece]:
+        """A demonstration's text without its answer; nothing of it is ever cut."""
+        return [Piece(piece.text, plain=piece.plain) for piece in _only_pieces(self._items(example))]
+
+    def _solved(self, example: Mapping[str, str], answer: str) -> list[Piece]:
+        """A demonstration with its answer in place."""
+        if self.kind == "causal":
+            return [*self._message(example), Piece(self.answer_prefix + answer, plain=True)]
+        joined = (Piece(" ") if isinstance(item, Sep) else item for item in self._items(example))
+        pieces = (piece for piece in joined if isinstance(piece, Piece))
+        return [Piece(answer, plain=True) if p.mask else Piece(p.text, plain=p.plain) for p in pieces]
+
+    def _places(self, items: Sequence[_Item], frame: Frame, masks: int) -> list[_Place]:
+        """The row between the first and the last special tokens."""
+        places: list[_Place] = []
+        run: list[Piece] = []
+        virtual, segment, after_soft = 0, 0, False
+        for item in [*items, None]:
+            if isinstance(item, Piece):
+                run.append(item)
+                continue
+            if isinstance(item, Soft):
+                run = runs.trim_end(run, " \t")
+            if after_soft and self._adds_space and run and run[0].text.startswith(" "):
+                run = [replace(run[0], text=run[0].text[1:]), *run[1:]]
+            type_ = frame.text_types[segment]
+            for token in runs.tokenize(run, self.tokenizer, self._special):
+                places += [_Place(token.id, type_, slot=token.slot, mask=token.mask)] * (masks if token.mask else 1)
+            run, after_soft = [], isinstance(item, Soft)
+            if isinstance(item, Soft):
+                places += [_Place(self.pad_id, type_, soft=virtual + index) for index in range(item.length)]
+                virtual += item.length
+            elif isinstance(item, Sep):
+                places += map(_Place, frame.middle, frame.middle_types)
+                segment = 1
+        return places
+
+    def _answers(self, places: Sequence[_Place], continuation: int) -> tuple[int, ...]:
+        if self.kind == "masked":
+            return tuple(index for index, place in enumerate(places) if place.mask)
+        if len(places) == continuation:
+            raise TemplateError(
+                "an example leaves no token for the causal model to begin with",
+                where=str(self.template),
+                do="put some text into the template, or leave out empty examples",
+            )
+        return tuple(range(len(places) - continuation - 1, len(places)))
+
+    def _cuts(self, body: Sequence[_Place], excess: int, around: int) -> dict[int, int]:
+        """How many tokens each field's slot loses: always one of the longest, until `excess` are gone."""
+        if excess <= 0:
+            return {}
+        parts = self._parts[len(self._front) :]
+        allowed = self.template.fields if self.shorten is None else self.shorten
+        length = {i: 0 for i, part in enumerate(parts) if isinstance(part, Field) and part.name in allowed}
+        for place in body:
+            if place.slot in length:
+                length[place.slot] += 1
+        if sum(length.values()) < excess:
+            raise self._does_not_fit(body, around, sum(length.values()))
+        original = dict(length)
+        for _ in range(excess):
+            # A tie goes against the field that was shorter, as in the tokenizers' own "longest first".
+            length[max(length, key=lambda slot: (length[slot], -original[slot], -slot))] -= 1
+        return {slot: original[slot] - left for slot, left in length.items() if left < original[slot]}
+
+    def _does_not_fit(self, body: Sequence[_Place], around: int, cuttable: int) -> TemplateError:
+        virtual = sum(place.soft >= 0 for place in body)
+        fixed = len(body) - virtual - cuttable
+        return TemplateError(
+            f"a row has room for {self.max_length} tokens, but {virtual} virtual tokens, {fixed} tokens of text that "
+            f"may not be cut and {around} special tokens need {virtual + fixed + around}",
+            where=str(self.template),
+            do="raise max_length, use fewer virtual tokens or demonstrations, or let more fields be shortened",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CutSummary:
+    """What shortening did to a set of rows: `rows` of `total` lost `tokens` tokens."""
+
+    rows: int
+    total: int
+    tokens: int
+    message: str
+
+    @property
+    def share(self) -> float:
+        """The share of the rows that lost something, between 0 and 1."""
+        return self.rows / self.total if self.total else 0.0
+
+
+def cut_summary(rows: Sequence[Row], encoder: Encoder) -> CutSummary:
+    """What was cut from rows that `encoder` made, with a sentence to tell the user."""
+    cut = [row.cut for row in rows if row.cut]
+    if not cut:
+        return CutSummary(0, len(rows), 0, f"none of {len(rows)} rows was longer than {encoder.max_length} tokens")
+    fields = encoder.template.fields if encoder.shorten is None else encoder.shorten
+    end = "end" if encoder.keep == "start" else "start"
+    message = (
+        f"{len(cut)} of {len(rows)} rows {'was' if len(cut) == 1 else 'were'} longer than {encoder.max_length} tokens; "
+        f"{sum(cut)} tokens were cut from the {end} of {', '.join(fields)}"
+    )
+    return CutSummary(len(cut), len(rows), sum(cut), message)
+
+
+def _only_pieces(items: Sequence[_Item]) -> list[Piece]:
+    return [item for item in items if isinstance(item, Piece)]
+
+
+def _without(body: list[_Place], cut: Mapping[int, int], keep: Literal["start", "end"]) -> list[_Place]:
+    """The places left when each slot has lost its number of tokens at the end that is not kept."""
+    dropped: set[int] = set()
+    for slot, count in cut.items():
+        indices = [index for index, place in enumerate(body) if place.slot == slot]
+        dropped.update(indices[-count:] if keep == "start" else indices[:count])
+    return [place for index, place in enumerate(body) if index not in dropped] if dropped else body

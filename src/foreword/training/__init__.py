@@ -1,0 +1,1 @@
+"""The one loop, its batches, its plan, and its checkpoints."""

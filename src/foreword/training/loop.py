@@ -1,0 +1,277 @@
+"""The one training loop.
+
+Every step: compile the method once, run the batch through the bank, push the gradients back. The backbone stays in
+eval mode and takes no gradient. Everything that the next step depends on is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from foreword.assembly import Assembly
+from foreword.bank import Bank
+from foreword.batch import Item, collate, pieces
+from foreword.errors import ConfigError, ForewordError, did_you_mean
+from foreword.evaluation.metrics import METRICS
+from foreword.evaluation.scoring import Scored, evaluate_items
+from foreword.injections import Injection
+from foreword.training import checkpoint
+from foreword.training.batching import epoch_batches
+from foreword.training.checkpoint import Progress, State
+from foreword.training.optim import make_optimizer, set_rate
+
+OWNER = "run"
+
+
+class Interrupted(ForewordError):
+    """The user stopped the run; its state is saved."""
+
+
+class Reporter(Protocol):
+    """Who is told how the run goes: a progress bar, or nobody."""
+
+    def step(self, done: int, steps: int, loss: float) -> None: ...
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def step(self, done: int, steps: int, loss: float) -> None: ...
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is: rows, steps an epoch, steps in all, and how often it is evaluated."""
+
+    rows: int
+    steps_per_epoch: int
+    steps: int
+    evaluate_every: int
+
+
+def schedule_of(assembly: Assembly, rows: int) -> Schedule:
+    """The schedule that the settings and the number of training rows give."""
+    config = assembly.config.training
+    per_epoch = math.ceil(rows / config.batch_size)
+    steps = max(1, math.ceil(config.epochs * per_epoch))
+    steps = min(steps, config.max_steps or steps)
+    return Schedule(rows, per_epoch, steps, config.evaluate_every or per_epoch)
+
+
+class Loop:
+    """One run's training.
+
+    **Arguments:** the parts to train; items of train and validation (which may be empty); `folder` for checkpoints, or
+    None to keep nothing; `log` is given one record a step and an evaluation.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        train: Sequence[Item],
+        validation: Sequence[Item],
+        folder: Path | None = None,
+        reporter: Reporter | None = None,
+        log: Callable[[dict[str, Any]], None] = lambda record: None,
+        run: str = "",
+    ) -> None:
+        self.assembly, self.train_items, self.validation = assembly, train, validation
+        self.config = assembly.config.training
+        self.folder, self.reporter, self.log, self.run_id = folder, reporter or Silent(), log, run
+        self.trained: dict[str, torch.nn.Parameter] = assembly.trained()
+        self.schedule = schedule_of(assembly, len(train))
+        self.optimizer = make_optimizer(self.config, self.trained)
+        self.progress = Progress()
+        self.best = self._copy()
+        self.bank = Bank(assembly.backbone)
+        self.metric = self._metric()
+
+    @property
+    def checkpoint(self) -> Path | None:
+        return None if self.folder is None else self.folder / "checkpoint.safetensors"
+
+    def run(self, resume: bool = False) -> Progress:
+        """Train to the end, to an early stop, or to an interrupt, and put the best parameters in place.
+
+        **Raises** `Interrupted` after saving; `ForewordError` when the loss is not finite.
+        """
+        torch.manual_seed(self.assembly.config.seed)
+        if resume and self.checkpoint is not None and self.checkpoint.exists():
+            self._restore(checkpoint.load(self.checkpoint, self.run_id))
+        started = time.perf_counter() - self.progress.seconds
+        with _stoppable() as asked_to_stop:
+            while not self.progress.done:
+                loss = self._step(self.progress.step)
+                self.progress.step += 1
+                self.progress.seconds = time.perf_counter() - started
+                self.reporter.step(self.progress.step, self.schedule.steps, loss)
+                self._after_step(loss)
+                self.progress.seconds = time.perf_counter() - started
+                if asked_to_stop() and not self.progress.done:
+                    self._save()
+                    raise Interrupted(
+                        f"stopped after step {self.progress.step} of {self.schedule.steps}; the run is saved",
+                        where=str(self.folder) if self.folder else None,
+                        do="go on with the same command and --resume",
+                    )
+        self._load(self.best)
+        return self.progress
+
+    # -- one step -----------------------------------------------------------------------------------------------
+
+    def _step(self, step: int) -> float:
+        epoch, at = divmod(step, self.schedule.steps_per_epoch)
+        if at == 0 or not hasattr(self, "_batches"):
+            lengths = [item.tokens for item in self.train_items]
+            self._batches = epoch_batches(lengths, self.config.batch_size, self.assembly.config.seed, epoch)
+        self.assembly.method.train()
+        self.assembly.readout.train()
+        set_rate(self.optimizer, self.config, step, self.schedule.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.backward([self.train_items[i] for i in self._batches[at]])
+        if not math.isfinite(loss):
+            raise ForewordError(
+                f"the loss is {loss} at step {step + 1}",
+                do=f"lower training.learning_rate (now {self.config.learning_rate}), or set training.max_grad_norm",
+            )
+        if self.config.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
+        self.optimizer.step()
+        return loss
+
+    def backward(self, items: Sequence[Item]) -> float:
+        """Gradients of the mean loss over `items`; the loss. The method is compiled once, whatever the pieces."""
+        injection = self.assembly.method.compile()
+        groups = pieces(items, self.config.max_tokens)
+        if len(groups) == 1:
+            loss = self._loss(injection, items)
+            loss.backward()
+            return float(loss.detach())
+        total = 0.0
+        made = {name: t for name, t in injection.tensors().items() if t.requires_grad}
+        leaves = {name: t.detach().requires_grad_() for name, t in made.items()}
+        held = Injection.from_tensors({**injection.tensors(), **leaves}, injection.position_offset)
+        for group in groups:
+            loss = self._loss(held, [items[i] for i in group]) * (len(group) / len(items))
+            loss.backward()
+            total += float(loss.detach())
+        used = [name for name, leaf in leaves.items() if leaf.grad is not None]
+        if used:
+            torch.autograd.backward([made[name] for name in used], [leaves[name].grad for name in used])
+        return total
+
+    def _loss(self, injection: Injection, items: Sequence[Item]) -> Tensor:
+        backbone = self.assembly.backbone
+        self.bank.put(OWNER, injection, self.assembly.readout)
+        batch = collate(items, backbone.pad_id, device=str(backbone.device))
+        [(_, scores)] = self.bank.scores(batch)
+        return cross_entropy(scores.float(), batch.labels)
+
+    # -- between steps ------------------------------------------------------------------------------------------
+
+    def _after_step(self, loss: float) -> None:
+        step, last = self.progress.step, self.progress.step >= self.schedule.steps
+        self.log({"step": step, "loss": loss, "rate": self.optimizer.param_groups[0]["lr"]})
+        evaluated = last or step % self.schedule.evaluate_every == 0
+        if evaluated:
+            self._evaluate(loss)
+        every = self.config.checkpoint_every
+        self.progress.done = last or self.progress.stopped_early
+        if self.progress.done or (step % every == 0 if every else evaluated):
+            self._save()
+
+    def _evaluate(self, loss: float) -> None:
+        progress = self.progress
+        if not self.validation:
+            self.best, progress.best_step = self._copy(), progress.step
+            return
+        measured = self.evaluate(self.validation).metrics
+        score = measured[self.config.metric]
+        progress.curve.append({"step": progress.step, "loss": loss, **{f"validation.{k}": v for k, v in measured.items()}})
+        higher = METRICS[self.config.metric].higher_is_better
+        if progress.best is None or (score > progress.best if higher else score < progress.best):
+            progress.best, progress.best_step, progress.stale = score, progress.step, 0
+            self.best = self._copy()
+        else:
+            progress.stale += 1
+        progress.stopped_early = self.config.patience is not None and progress.stale >= self.config.patience
+        self.log({"step": progress.step, "validation": measured})
+        self.reporter.evaluated(progress.step, measured)
+
+    def evaluate(self, items: Sequence[Item]) -> Scored:
+        """Score items with the parameters as they are."""
+        self.assembly.method.eval()
+        self.assembly.readout.eval()
+        with torch.no_grad():
+            self.bank.put(OWNER, self.assembly.method.compile(), self.assembly.readout)
+        return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
+
+    def _metric(self) -> str:
+        name = self.config.metric
+        known = {*self.assembly.reader.task.metrics, "loss"}
+        if name not in known:
+            raise ConfigError(f"training.metric: unknown metric '{name}'", do=did_you_mean(name, known))
+        if self.config.patience is not None and not self.validation:
+            raise ConfigError("early stopping needs validation rows, and there are none", do="take out training.patience")
+        return name
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.trained.items()}
+
+    @torch.no_grad()
+    def _load(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.trained.items():
+            parameter.copy_(values[name])
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            tensors = checkpoint.optimizer_tensors(self.optimizer)
+            state = State(self._copy(), self.best, tensors, torch.get_rng_state(), self.progress)
+            checkpoint.save(self.checkpoint, state, self.run_id)
+
+    def _restore(self, state: State) -> None:
+        self._load(dict(state.now))
+        self.best, self.progress = dict(state.best), state.progress
+        checkpoint.restore_optimizer(self.optimizer, state.optimizer)
+        torch.set_rng_state(state.generator)
+        if hasattr(self, "_batches"):
+            del self._batches
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
