@@ -141,7 +141,7 @@ class Bank:
         positions = batch.positions
         if any(offsets):
             positions = positions + torch.tensor(offsets, device=positions.device)[:, None]
-        longest = batch.ids.shape[1] + max(offsets)
+        longest = int((positions * batch.mask).max()) + 1
         if longest > self.backbone.geometry.positions:
             raise ConfigError(
                 f"a row needs {longest} positions, and {self.backbone.name} has {self.backbone.geometry.positions}",
@@ -159,12 +159,24 @@ class Bank:
                 starts[owner] = total
                 tables.append(soft.vectors)
                 total += len(soft.vectors)
+        self._check_places(batch)
         if not tables:
             return words
         start = torch.tensor([starts.get(owner, 0) for owner in batch.owners], device=words.device)
         rows, places = (batch.soft >= 0).nonzero(as_tuple=True)
         vectors = torch.cat(tables)[start[rows] + batch.soft[rows, places]].to(words.dtype)
         return words.index_put((rows, places), vectors)
+
+    def _check_places(self, batch: Batch) -> None:
+        """**Raises** `ConfigError` for a row with more virtual tokens than its foreword: they would be another's."""
+        softs = {owner: self.injection(owner).soft for owner in batch.rows_of}
+        lengths = [0 if (soft := softs[owner]) is None else len(soft.vectors) for owner in batch.owners]
+        for owner, length, needed in zip(batch.owners, lengths, (batch.soft.amax(1) + 1).tolist(), strict=True):
+            if needed > length:
+                raise ConfigError(
+                    f"a row of '{owner}' has places for {needed} virtual tokens, and its foreword has {length}",
+                    do="encode the row with the foreword's own template",
+                )
 
     def prefix(self, owners: Sequence[str | None]) -> Prefix | None:
         """The rows' key/values, layer by layer; None where no row has any."""

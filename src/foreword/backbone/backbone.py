@@ -32,6 +32,7 @@ class Backbone:
         self.trunk: Any = getattr(model, model.base_model_prefix, model)
         self.family: str = model.config.model_type
         self.refusals: dict[str, str] = {}
+        self._training, self._learning = model.training, [p for p in model.parameters() if p.requires_grad]
         self.model.eval().requires_grad_(False)
         self._previous = model.config._attn_implementation
         self.model.set_attn_implementation(NAME)
@@ -57,6 +58,11 @@ class Backbone:
     def pad_id(self) -> int:
         """The id at padded and virtual places; what it is does not matter, since nothing sees it."""
         return self.tokenizer.pad_token_id or 0
+
+    @property
+    def segments(self) -> bool:
+        """Whether the family takes segment ids, and has more than one."""
+        return self._types and self.model.config.type_vocab_size > 1
 
     @cached_property
     def fingerprint(self) -> str:
@@ -150,6 +156,9 @@ class Backbone:
     def detach(self) -> Any:
         """The model as it was before it became a backbone."""
         self.model.set_attn_implementation(self._previous)
+        self.model.train(self._training)
+        for parameter in self._learning:
+            parameter.requires_grad_(True)
         return self.model
 
     # -- probing ------------------------------------------------------------------------------------------------
@@ -158,7 +167,9 @@ class Backbone:
     def _probe(self, head: bool) -> Geometry:
         """Run a few tokens once, see what happens, and note what the family cannot do."""
         config = self.model.config
-        ids = torch.arange(3, device=self.device)[None] % config.vocab_size
+        # RoBERTa's kind numbers no position for padding, so that a probe of words may not hold it.
+        words = [token for token in range(config.vocab_size) if token != getattr(config, "pad_token_id", None)][:3]
+        ids = torch.tensor([words], device=self.device)
         self.geometry = self._sizes(0, 0, config.hidden_size)
         recorder = Prefix({}, recorded=[])
         where = torch.arange(3, device=self.device)[None]
@@ -167,6 +178,9 @@ class Backbone:
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise Unsupported(f"{self.name} ({self.family}) cannot run on embeddings: {reason}") from error
+        theirs = self.trunk(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        if not torch.allclose(hidden, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+            raise Unsupported(f"{self.name} ({self.family}) does not give the same on embeddings as on words")
         modules = [module for module, _, _ in recorder.recorded or ()]
         if not modules or len(set(modules)) != len(modules):
             self.refusals["key_values"] = (
@@ -192,11 +206,17 @@ class Backbone:
             if not torch.allclose(self.logits(hidden), theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
                 self.refusals["head"] = "its head does more than one matrix product, and that is not known here"
 
+    def _parameters(self) -> int:
+        """Of the trunk without its pooler, and of the head where the checkpoint has one; tied ones count once."""
+        whole = self.model if "head" not in self.refusals else self.trunk
+        return sum(p.numel() for name, p in whole.named_parameters() if "pooler." not in name)
+
     def _sizes(self, kv_heads: int, head_size: int, hidden: int) -> Geometry:
         config = self.model.config
         embeddings = getattr(self.trunk, "embeddings", None)
-        counted = hasattr(embeddings, "create_position_ids_from_input_ids")
-        base = int(config.pad_token_id) + 1 if counted and config.pad_token_id is not None else 0
+        # RoBERTa's kind counts from the padding's number on, and keeps that row of its position table empty.
+        unused = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+        base = 0 if unused is None else unused + 1
         vocabulary, width = self.embedding.weight.shape
         return Geometry(
             hidden=hidden,
@@ -208,7 +228,7 @@ class Backbone:
             vocabulary=vocabulary,
             positions=config.max_position_embeddings - base,
             position_base=base,
-            parameters=sum(p.numel() for p in self.model.parameters()),
+            parameters=self._parameters(),
         )
 
 

@@ -13,6 +13,7 @@ from foreword.errors import ConfigError
 from foreword.injections import Injection, KeyValues
 from foreword.methods._initial import text_ids
 from foreword.methods.base import Method, MethodSetup
+from foreword.text.pieces import Frame
 
 Depth = Literal["all", "top-half", "bottom-half"]
 
@@ -98,8 +99,14 @@ class PTuningV2(Method):
         ids = [ids[i % len(ids)] for i in range(length)]
         kept = slice(0, length)
         if backbone.kind == "masked":
-            ids = backbone.tokenizer.build_inputs_with_special_tokens(ids)
-            kept = slice(1, 1 + length)
+            frame = Frame.of(backbone.tokenizer, pair=False)
+            ids = [*frame.prefix, *ids, *frame.suffix]
+            kept = slice(len(frame.prefix), len(frame.prefix) + length)
+        if len(ids) > backbone.geometry.positions:
+            raise ConfigError(
+                f"the initial text needs {len(ids)} positions, and {backbone.name} has {backbone.geometry.positions}",
+                do="shorten method.init_text, or lower method.num_virtual_tokens",
+            )
         whole = backbone.key_values(backbone.embed(torch.tensor(ids, device=backbone.device)))
         return whole[list(self.layers), :, :, kept].clone()
 

@@ -1,4 +1,4 @@
-"""A linear layer on one hidden state of the row: [CLS], the last token, or the mean."""
+"""A linear layer on one hidden state of the row: [CLS], the last token, the mean, or a comparison of two segments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from foreword.readouts.base import Readout, ReadoutSetup, places
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
-Position = Literal["cls", "last", "mean"]
+Position = Literal["cls", "last", "mean", "pair"]
 
 
 class Linear(Readout):
     """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
-    nothing. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
+    nothing. `pair` compares the means u and v of the two segments by `[|u - v|, u * v]`, 2 H wide (Reimers and Gurevych
+    2019, section 3), for families with segment ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
     """
 
     name: ClassVar[str] = "linear"
@@ -32,7 +33,7 @@ class Linear(Readout):
         """`dropout` acts on h in training."""
 
         name: Literal["linear"] = "linear"
-        position: Literal["auto", "cls", "last", "mean"] = "auto"
+        position: Literal["auto", "cls", "last", "mean", "pair"] = "auto"
         dropout: float = Field(0.0, ge=0, lt=1)
 
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
@@ -45,7 +46,9 @@ class Linear(Readout):
         automatic: Position = "cls" if has_cls else "last"
         self.position: Position = automatic if config.position == "auto" else config.position
         self.dropout = config.dropout
-        width = setup.backbone.geometry.hidden
+        if config.position == "pair" and not setup.backbone.segments:
+            raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")
+        width = setup.backbone.geometry.hidden * (2 if config.position == "pair" else 1)
         self.weight = nn.Parameter(torch.empty(len(setup.labels), width).normal_(0, 0.02, generator=setup.generator()))
         self.bias = nn.Parameter(torch.zeros(len(setup.labels)))
 
@@ -53,10 +56,19 @@ class Linear(Readout):
         return (encoder.encode(example),)
 
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
+        text = (batch.mask == 1) & (batch.soft < 0)
         if self.position == "mean":
-            text = ((batch.mask == 1) & (batch.soft < 0)).to(hidden.dtype)
-            read = (hidden * text[..., None]).sum(1) / text.sum(1, keepdim=True)
+            read = _mean(hidden, text)
+        elif self.position == "pair":
+            first, second = _mean(hidden, text & (batch.types == 0)), _mean(hidden, text & (batch.types == 1))
+            read = torch.cat([(first - second).abs(), first * second], dim=-1)
         else:
             read = places(hidden, batch.cls if self.position == "cls" else batch.last)
         read = nn.functional.dropout(read, self.dropout, self.training)
         return nn.functional.linear(read, self.weight, self.bias)
+
+
+def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:
+    """`[b, H]`, over the places that `[b, T]` chooses; zero where it chooses none."""
+    weights = chosen.to(hidden.dtype)
+    return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)

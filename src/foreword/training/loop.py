@@ -23,10 +23,12 @@ from torch.nn.functional import cross_entropy
 from foreword.assembly import Assembly
 from foreword.bank import Bank
 from foreword.batch import Item, collate, pieces
+from foreword.config import TrainingConfig
 from foreword.errors import ConfigError, ForewordError, did_you_mean
 from foreword.evaluation.metrics import METRICS
 from foreword.evaluation.scoring import Scored, evaluate_items
 from foreword.injections import Injection
+from foreword.tasks.base import Task
 from foreword.training import checkpoint
 from foreword.training.batching import epoch_batches
 from foreword.training.checkpoint import Progress, State
@@ -74,6 +76,15 @@ def schedule_of(assembly: Assembly, rows: int) -> Schedule:
     return Schedule(rows, per_epoch, steps, config.evaluate_every or per_epoch)
 
 
+def check_metric(config: TrainingConfig, task: Task, validated: bool) -> None:
+    """**Raises** `ConfigError` for a metric that the task does not have, and for early stopping on nothing."""
+    known = {*task.metrics, "loss"}
+    if config.metric not in known:
+        raise ConfigError(f"training.metric: unknown metric '{config.metric}'", do=did_you_mean(config.metric, known))
+    if config.patience is not None and not validated:
+        raise ConfigError("early stopping needs validation rows, and there are none", do="take out training.patience")
+
+
 class Loop:
     """One run's training.
 
@@ -100,7 +111,7 @@ class Loop:
         self.progress = Progress()
         self.best = self._copy()
         self.bank = Bank(assembly.backbone)
-        self.metric = self._metric()
+        check_metric(self.config, assembly.reader.task, bool(validation))
 
     @property
     def checkpoint(self) -> Path | None:
@@ -221,15 +232,6 @@ class Loop:
         with torch.no_grad():
             self.bank.put(OWNER, self.assembly.method.compile(), self.assembly.readout)
         return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
-
-    def _metric(self) -> str:
-        name = self.config.metric
-        known = {*self.assembly.reader.task.metrics, "loss"}
-        if name not in known:
-            raise ConfigError(f"training.metric: unknown metric '{name}'", do=did_you_mean(name, known))
-        if self.config.patience is not None and not self.validation:
-            raise ConfigError("early stopping needs validation rows, and there are none", do="take out training.patience")
-        return name
 
     # -- state --------------------------------------------------------------------------------------------------
 

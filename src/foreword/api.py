@@ -1,0 +1,273 @@
+"""The Python API: train a run, load a foreword, predict and evaluate."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foreword import config as configs
+from foreword.artifacts import storage
+from foreword.artifacts.manifest import Manifest
+from foreword.assembly import Assembly, Example, Reader, assemble, template_of
+from foreword.backbone.backbone import Backbone
+from foreword.backbone.loading import load as load_backbone
+from foreword.bank import Bank
+from foreword.batch import Item
+from foreword.config import DataConfig, RunConfig
+from foreword.data import Dataset
+from foreword.data.loading import load as load_data
+from foreword.data.loading import task_for
+from foreword.errors import ConfigError, DataError
+from foreword.evaluation.scoring import Scored, evaluate_items, score_items
+from foreword.training.checkpoint import Progress
+from foreword.training.loop import OWNER, Loop, Reporter, check_metric
+from foreword.training.plan import Plan, plan_of
+from foreword.training.record import record, write_json
+
+MAX_TOKENS = 16384
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable label of one input, its probability, and those of all labels."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass
+class Foreword:
+    """A trained foreword on its backbone, ready to be used; made by `load` or by `train`."""
+
+    name: str
+    bank: Bank
+    reader: Reader
+    manifest: Manifest
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels, in the order of their numbers."""
+        return self.reader.labels
+
+    def predict(self, inputs: Sequence[str | Sequence[str] | Mapping[str, str]]) -> list[Prediction]:
+        """Predict the label of each input: a text, a pair of texts, or a mapping of the task's fields.
+
+        **Raises** `DataError` for an input that does not have the task's fields.
+        """
+        if isinstance(inputs, str):
+            raise DataError("predict takes a list of inputs, not one text", do="write predict([text])")
+        if not inputs:
+            return []
+        items = [self.reader.item(self.example(one), self.name) for one in inputs]
+        probabilities = torch.stack(score_items(self.bank, items, MAX_TOKENS)).float().softmax(-1).tolist()
+        return [self._prediction(row) for row in probabilities]
+
+    def evaluate(self, rows: Sequence[Example], advance: Callable[[int], None] = lambda n: None) -> Scored:
+        """Score rows that have a `label`, a class number in the order of `labels`."""
+        items = [self.reader.item(row, self.name) for row in rows]
+        return evaluate_items(self.bank, items, self.reader.task.metrics, MAX_TOKENS, advance)
+
+    def example(self, given: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+        """One input as the task's fields."""
+        fields = self.reader.task.fields
+        if isinstance(given, Mapping):
+            missing = [name for name in fields if not isinstance(given.get(name), str)]
+            if missing:
+                raise DataError(f"an input lacks the text field '{missing[0]}'", do=f"give {', '.join(fields)}")
+            return {name: given[name] for name in fields}
+        texts = (given,) if isinstance(given, str) else tuple(given)
+        if len(texts) != len(fields) or not all(isinstance(text, str) for text in texts):
+            raise DataError(
+                f"an input of this task has {len(fields)} text(s) ({', '.join(fields)}), not {len(texts)}",
+                do="give a mapping such as " + json.dumps({name: "..." for name in fields}),
+            )
+        return dict(zip(fields, texts, strict=True))
+
+    def _prediction(self, row: Sequence[float]) -> Prediction:
+        best = max(range(len(row)), key=row.__getitem__)
+        return Prediction(self.labels[best], row[best], dict(zip(self.labels, row, strict=True)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: the foreword, the record that was written, and the scores of each split."""
+
+    foreword: Foreword
+    record: dict[str, Any]
+    scored: dict[str, Scored]
+    folder: Path | None = None
+
+
+@dataclass
+class Prepared:
+    """A run whose data, backbone and parts are loaded, and nothing done yet."""
+
+    config: RunConfig
+    dataset: Dataset
+    assembly: Assembly
+    items: dict[str, list[Item]]
+    plan: Plan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plan = plan_of(self.assembly, self.items["train"], self.items.get("validation", []))
+
+
+def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
+    """Load and check everything that a run needs, cheapest first; `plan` says what it will do.
+
+    `backbone`: one that is loaded already, to share it between runs.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    task = task_for(config.data, config.task)
+    template_of(config.template, task)
+    dataset = load_data(config.data, task)
+    check_metric(config.training, task, bool(dataset.splits.get("validation")))
+    if backbone is None:
+        backbone = load_backbone(config.backbone)
+    assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
+    items = {split: [assembly.reader.item(row, OWNER) for row in rows] for split, rows in dataset.splits.items()}
+    return Prepared(config, dataset, assembly, items)
+
+
+def train(
+    config: RunConfig | Mapping[str, Any] | str | Path,
+    *,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    backbone: Backbone | None = None,
+) -> Result:
+    """Train, evaluate and save one run.
+
+    **Arguments:** `config`: settings, plain values, or a recipe's path. `folder`: where the run is kept (default: the
+    settings' `output`; None keeps nothing). `resume`: go on from the folder's checkpoint. `overwrite`: replace a run
+    that is there. `reporter` and `on_plan` are told how it goes.
+
+    **Raises** `ForewordError` for anything that the user can mend; `Interrupted` after Ctrl-C, with the state saved.
+    """
+    config = as_config(config)
+    target = folder if folder is not None else config.output
+    place = None if target is None else Path(target)
+    if place is not None:
+        check_folder(place, config, resume=resume, overwrite=overwrite)
+    prepared = prepare(config, backbone)
+    on_plan(prepared.plan)
+    if place is not None:
+        make_folder(place, config, anew=overwrite)
+        write_json(place / "plan.json", prepared.plan.to_dict())
+    progress = Progress(done=True)
+    if prepared.assembly.trained():
+        train_rows, validation = prepared.items["train"], prepared.items.get("validation", [])
+        run = configs.dump(config)
+        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run)
+        progress = loop.run(resume)
+    return _finish(prepared, progress, place)
+
+
+def _finish(prepared: Prepared, progress: Progress, place: Path | None) -> Result:
+    """Score the trained parts and write everything down."""
+    assembly, dataset = prepared.assembly, prepared.dataset
+    name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
+    assembly.method.eval()
+    with torch.no_grad():
+        injection = assembly.method.compile().detached()
+    assembly.readout.eval().requires_grad_(False)
+    bank = Bank(assembly.backbone)
+    bank.put(name, injection, assembly.readout)
+    held_out = {s: prepared.items[s] for s in ("validation", "test") if prepared.items.get(s)}
+    budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
+    scored = {
+        split: evaluate_items(bank, [replace(item, owner=name) for item in items], names, budget)
+        for split, items in held_out.items()
+    }
+    written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]))
+    metrics = {split: one.metrics for split, one in scored.items()}
+    manifest = storage.describe(assembly, name, metrics)
+    if place is not None:
+        storage.save(assembly, place / "artifact", name, metrics)
+        write_json(place / "result.json", written)
+    return Result(Foreword(name, bank, assembly.reader, manifest), written, scored, place)
+
+
+def load(folder: str | Path, backbone: Backbone | None = None) -> Foreword:
+    """A trained foreword, on its backbone (loaded by its name, unless one is given).
+
+    **Raises** `ArtifactError` for a broken or foreign artifact, before any model is loaded.
+    """
+    artifact = storage.read(folder)
+    info = artifact.manifest.backbone
+    found = backbone if backbone is not None else load_backbone(info.name)
+    reader = artifact.attach(found)
+    bank = Bank(found)
+    bank.put(artifact.manifest.name, artifact.injection, reader.readout)
+    return Foreword(artifact.manifest.name, bank, reader, artifact.manifest)
+
+
+def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] | None = None) -> Dataset:
+    """The data to evaluate a foreword on: those of its run, or `source`, with the foreword's own labels."""
+    values = dict(foreword.manifest.run["data"])
+    if source is not None:
+        values = {"source": source, "columns": dict(columns or {}), "labels": list(foreword.labels)}
+    config = configs.build(DataConfig, values)
+    return load_data(config, foreword.reader.task)
+
+
+def as_config(config: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
+    """Settings from whatever describes them."""
+    if isinstance(config, RunConfig):
+        return config
+    return configs.load(config) if isinstance(config, str | Path) else configs.build(RunConfig, config)
+
+
+def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """**Raises** `ConfigError` when another run is in the folder. Nothing is written yet."""
+    saved = place / "run.yaml"
+    if resume and saved.exists():
+        if configs.load(saved) != config:
+            raise ConfigError("the folder holds a run with other settings", where=str(place), do="choose another folder")
+    elif place.exists() and any(place.iterdir()) and not overwrite:
+        raise ConfigError(
+            f"there is a run already: {place}",
+            do="go on with it by --resume, replace it by --overwrite, or choose another folder by --output",
+        )
+
+
+def make_folder(place: Path, config: RunConfig, *, anew: bool) -> None:
+    """The run's folder with its settings. Of an older run, only files that a run writes are removed."""
+    try:
+        if anew:
+            for name in ("checkpoint.safetensors", "metrics.jsonl", "plan.json", "result.json", "run.yaml"):
+                (place / name).unlink(missing_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "run.yaml").write_text(configs.dump(config), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write the run's folder: {error}", where=str(place)) from None
+
+
+def _log(place: Path | None) -> Callable[[dict[str, Any]], None]:
+    """Appends records to `metrics.jsonl`; a resumed run first drops what came after its checkpoint."""
+    if place is None:
+        return lambda record: None
+    path = place / "metrics.jsonl"
+
+    def write(entry: dict[str, Any]) -> None:
+        step = entry["step"]
+        if path.exists() and not seen:
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] < step]
+            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        seen.append(step)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    seen: list[int] = []
+    return write

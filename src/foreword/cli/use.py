@@ -1,0 +1,105 @@
+"""`foreword evaluate` and `foreword predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from foreword.api import Foreword
+
+
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(help="The folder of a foreword.")],
+    data: Annotated[str | None, typer.Option(help="A data source (default: the one it was trained on).")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the source; may be repeated.")] = None,
+    split: Annotated[str, typer.Option(help="Which split to score.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a foreword on labelled data, beside the majority class."""
+    from foreword import api
+    from foreword.artifacts.storage import read
+    from foreword.cli import render
+    from foreword.cli.data import parse_columns
+    from foreword.evaluation import baselines
+
+    read(artifact)  # a broken artifact is told before anything else is loaded
+    foreword = api.load(artifact)
+    dataset = api.data_for(foreword, data, parse_columns(column or []))
+    rows = dataset.rows(split)
+    scored = foreword.evaluate(rows)
+    targets = [row["label"] for row in rows]
+    known = [row["label"] for row in dataset.splits.get("train", rows)]
+    names = [name for name in scored.metrics if name != "loss"]
+    majority = baselines.majority_scores(known, targets, len(foreword.labels), names)
+    if as_json:
+        found = {"artifact": foreword.name, "data": dataset.name, "split": split, "rows": len(rows)}
+        typer.echo(json.dumps({**found, **scored.metrics, "degenerate": scored.degenerate, "majority": majority}))
+        return
+    columns = list(scored.metrics)
+    table = [(foreword.name, scored.metrics), ("majority class", majority)]
+    body = [[who, *(f"{values[c]:.4f}" if c in values else "" for c in columns)] for who, values in table]
+    render.grid([f"{dataset.name} {split} ({len(rows)} rows)", *columns], body)
+    if scored.degenerate:
+        render.out.print("[bold red]degenerate[/]: it answers one class everywhere")
+
+
+def predict(
+    artifact: Annotated[Path, typer.Argument(help="The folder of a foreword.")],
+    text: Annotated[list[str] | None, typer.Argument(help="Inputs; a pair is two texts with a tab between.")] = None,
+    file: Annotated[Path | None, typer.Option(help="One input a line, as text or as JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Predict labels: of arguments, of a file's lines, or of the standard input's lines."""
+    from foreword import api
+    from foreword.artifacts.storage import read
+
+    read(artifact)
+    lines = _lines(text or [], file)
+    inputs = [_parse(line, number) for number, line in lines]
+    foreword = api.load(artifact)
+    for given, made in zip(inputs, foreword.predict(inputs), strict=True):
+        if as_json:
+            typer.echo(json.dumps({"input": given, **vars(made)}, ensure_ascii=False))
+        else:
+            shown = given if isinstance(given, str) else " | ".join(given.values() if isinstance(given, dict) else given)
+            typer.echo(f"{made.label}\t{made.probability:.3f}\t{shown}")
+
+
+
+def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
+    from foreword.errors import DataError
+
+    if texts and file is not None:
+        raise DataError("inputs were given twice: as arguments and as a file", do="give one of them")
+    if file is not None:
+        try:
+            texts = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read the inputs: {error}", where=str(file)) from None
+    elif not texts:
+        if sys.stdin.isatty():
+            raise DataError("nothing to predict", do="give texts as arguments, a --file, or lines on the standard input")
+        texts = sys.stdin.read().splitlines()
+    found = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
+    if not found:
+        raise DataError("the input is empty", where=str(file) if file else None, do="give one input a line")
+    return found
+
+
+def _parse(line: str, number: int) -> str | list[str] | dict[str, str]:
+    """A line of JSON as a mapping, one with a tab as a pair, and any other as a text."""
+    from foreword.errors import DataError
+
+    if line.lstrip().startswith("{"):
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"broken JSON: {error.msg}", where=f"line {number}") from None
+        return {str(name): value for name, value in found.items() if isinstance(value, str)}
+    return line.split("\t") if "\t" in line else line

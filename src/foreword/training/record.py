@@ -1,0 +1,98 @@
+"""One JSON a run: what was done, on what, with which result. Written by the program, never edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from foreword.artifacts.manifest import machine, versions
+from foreword.assembly import Assembly
+from foreword.data import Dataset
+from foreword.errors import ForewordError
+from foreword.evaluation import baselines
+from foreword.evaluation.scoring import Scored
+from foreword.training.checkpoint import Progress
+from foreword.training.plan import Plan
+
+SCHEMA = 1
+
+
+def record(
+    assembly: Assembly, dataset: Dataset, plan: Plan, progress: Progress, scored: Mapping[str, Scored], rows: int
+) -> dict[str, Any]:
+    """The run's result as plain data. `rows`: of the training split that were used."""
+    config = assembly.config
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {
+        "schema": SCHEMA,
+        "task": dataset.name,
+        "kind": dataset.task,
+        "method": config.method.name,
+        "readout": config.readout.name if config.readout else None,
+        "backbone": assembly.backbone.name,
+        "seed": config.seed,
+        "labels": list(dataset.labels),
+        "train": {
+            "rows": rows,
+            "steps": progress.step,
+            "steps_planned": plan.steps,
+            "epochs": round(progress.step / max(plan.steps_per_epoch, 1), 3),
+            "best_step": progress.best_step,
+            "stopped_early": progress.stopped_early,
+        },
+        **{split: _split(dataset, split, one) for split, one in scored.items()},
+        "seconds": round(progress.seconds, 2),
+        "peak_memory_mb": round(peak, 1),
+        "parameters": {
+            "trained": plan.trained_parameters,
+            "stored": plan.stored_parameters,
+            "backbone": plan.backbone_parameters,
+        },
+        "curve": progress.curve,
+        "plan": plan.to_dict(),
+        "config": config.model_dump(mode="json"),
+        "data": {split: dataset.fingerprint(split) for split in dataset.splits},
+        "backbone_fingerprint": assembly.backbone.fingerprint,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _split(dataset: Dataset, split: str, scored: Scored) -> dict[str, Any]:
+    train = [row["label"] for row in dataset.rows("train")]
+    targets = [row["label"] for row in dataset.rows(split)]
+    names = [name for name in scored.metrics if name != "loss"]
+    majority = baselines.majority_scores(train, targets, len(dataset.labels), names)
+    return {
+        "rows": len(targets),
+        **{name: round(value, 6) for name, value in scored.metrics.items()},
+        "degenerate": scored.degenerate,
+        "majority": {name: round(value, 6) for name, value in majority.items()},
+        "predictions": scored.predictions,
+    }
+
+
+def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write atomically; lists of numbers stay on one line. **Raises** `ForewordError` when the disk is full."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(_pretty(values) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ForewordError(f"cannot write: {error}", where=str(path), do="free some space") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _pretty(value: Any, indent: int = 0) -> str:
+    if isinstance(value, Mapping) and value:
+        pad = " " * (indent + 1)
+        inside = ",\n".join(f"{pad}{json.dumps(str(k))}: {_pretty(v, indent + 1)}" for k, v in value.items())
+        return "{\n" + inside + "\n" + " " * indent + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,90 @@
+"""Loading by name and folder, and what is refused by name."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.backbones import FAMILIES, bare, kind, shared
+from transformers import AutoConfig, BartConfig, T5Config
+
+from foreword.backbone.loading import kind_of, load
+from foreword.errors import BackboneError, Unsupported
+
+
+@pytest.mark.parametrize("config", [T5Config(), BartConfig()])
+def test_encoder_decoders_are_refused_by_name(config):
+    with pytest.raises(Unsupported, match=rf"mine.*{config.model_type}"):
+        kind_of(config, "mine")
+
+
+@pytest.mark.parametrize("family", ["vit", "clip", "whisper"])
+def test_models_of_other_things_are_refused_by_name(family):
+    with pytest.raises(Unsupported, match=f"mine.*{family}"):
+        kind_of(AutoConfig.for_model(family), "mine")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_kind_comes_from_the_architecture(family):
+    config = bare(family).config
+    config.architectures = [type(bare(family)).__name__]
+    assert kind_of(config, family) == kind(family)
+    config.architectures = None
+    assert kind_of(config, family) == kind(family)
+
+
+def test_an_encoder_that_was_trained_as_a_decoder_is_causal():
+    config = bare("bert").config
+    config.architectures = ["BertLMHeadModel"]
+    assert kind_of(config, "mine") == "causal"
+    assert kind_of(SimpleNamespace(model_type="bert", architectures=["BertModel"]), "mine") == "masked"
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2", "llama"])
+def test_a_saved_model_loads_as_it_was(tmp_path, family):
+    bare(family).save_pretrained(tmp_path)
+    shared(family).tokenizer.save_pretrained(tmp_path)
+    backbone = load(str(tmp_path))
+    assert backbone.kind == kind(family)
+    assert backbone.fingerprint == shared(family).fingerprint
+    assert not backbone.refusals
+    assert backbone.tokenizer.pad_token_id is not None
+    assert backbone.geometry == shared(family).geometry
+
+
+def test_a_checkpoint_without_a_head_loads_and_refuses_label_words(tmp_path):
+    bare("bert").bert.save_pretrained(tmp_path)
+    shared("bert").tokenizer.save_pretrained(tmp_path)
+    backbone = load(str(tmp_path))
+    assert backbone.fingerprint == shared("bert").fingerprint
+    with pytest.raises(Unsupported, match="without a language-model head"):
+        backbone.require("head")
+
+
+def test_an_incomplete_trunk_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    bare("bert").save_pretrained(tmp_path)
+    shared("bert").tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    lost = next(name for name in tensors if "encoder.layer.1" in name)
+    save_file({name: t for name, t in tensors.items() if name != lost}, path, {"format": "pt"})
+    with pytest.raises(BackboneError, match="lacks weights"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("broken", ["config.json", "model.safetensors"])
+def test_a_broken_folder_is_refused_in_words(tmp_path, broken):
+    bare("bert").save_pretrained(tmp_path)
+    shared("bert").tokenizer.save_pretrained(tmp_path)
+    (tmp_path / broken).write_bytes(b"{")
+    with pytest.raises(BackboneError, match="cannot load"):
+        load(str(tmp_path))
+
+
+def test_loading_in_half_precision_keeps_the_type(tmp_path):
+    bare("gpt2").save_pretrained(tmp_path)
+    shared("gpt2").tokenizer.save_pretrained(tmp_path)
+    assert load(str(tmp_path), dtype=torch.bfloat16).embedding.weight.dtype == torch.bfloat16

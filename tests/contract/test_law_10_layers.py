@@ -1,0 +1,75 @@
+"""Law 10: a subset of the layers equals all layers with the others masked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.backbones import FAMILIES, LAYERS, REFUSING, shared
+from support.forewords import ROWS, bank_of, close, hidden, items, make
+
+from foreword.backbone.attention import LayerPrefix
+from foreword.bank import Bank
+from foreword.batch import collate
+from foreword.errors import Unsupported
+
+
+def noise(shape) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(5)) * 3
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("method", ["v2-layers", "v2-top"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_subset_equals_all_layers_with_the_others_masked(family, method, side, law):
+    assembly = make(family, method, "last", backbone=shared(family))
+    backbone, table = assembly.backbone, assembly.method.compile().key_values
+    assert 0 < len(table.layers) < LAYERS
+    for rows in (items(assembly, owner="own"), items(assembly, owner="own")[:1]):
+        expected = hidden(bank_of({"own": assembly}), rows, side)
+        batch = collate(rows, backbone.pad_id, side)
+        count, length = len(batch.owners), table.length
+        layers = {}
+        for layer in range(LAYERS):
+            chosen = layer in table.layers
+            own = table.tensor[table.layers.index(layer)] if chosen else noise(table.tensor.shape[1:])
+            visible = torch.full((count, length), chosen)
+            layers[layer] = LayerPrefix(own[0][None], own[1][None], visible)
+        with torch.no_grad():
+            embeds = Bank(backbone).embeds(collate([type(r)(r.rows) for r in rows], backbone.pad_id, side))
+            found = backbone.forward(embeds, batch.mask, batch.positions, batch.types, backbone.prefix(layers))
+        close([states[mask.bool()] for states, mask in zip(found, batch.mask, strict=True)], expected)
+    law(10)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_masked_prefix_equals_none(family, side, law):
+    assembly = make(family, "linear-probe", "last", backbone=shared(family))
+    backbone, geometry = assembly.backbone, assembly.backbone.geometry
+    for rows in (items(assembly, owner=None), items(assembly, owner=None)[:1]):
+        batch = collate(rows, backbone.pad_id, side)
+        shape = (1, geometry.kv_heads, 5, geometry.head_size)
+        unseen = torch.zeros(len(rows), 5, dtype=torch.bool)
+        prefix = backbone.prefix({layer: LayerPrefix(noise(shape), noise(shape), unseen) for layer in range(LAYERS)})
+        with torch.no_grad():
+            found = backbone.forward(backbone.embed(batch.ids), batch.mask, batch.positions, batch.types, prefix)
+        expected = hidden(Bank(backbone), rows, side)
+        close([states[mask.bool()] for states, mask in zip(found, batch.mask, strict=True)], expected)
+    law(10)
+
+
+@pytest.mark.parametrize("family", REFUSING)
+@pytest.mark.parametrize("method", ["v2-random", "v2-text", "v2-layers"])
+def test_families_without_the_interface_are_refused_by_name(family, method, law):
+    with pytest.raises(Unsupported, match=rf"{family}.*key_values"):
+        make(family, method, "last", backbone=shared(family))
+    law(10, "refused")
+
+
+@pytest.mark.parametrize("family", REFUSING)
+@pytest.mark.parametrize("method", ["prompt-text", "p-tuning-mlp", "linear-probe", "full"])
+def test_families_without_the_interface_take_the_other_methods(family, method):
+    assembly = make(family, method, "mean", backbone=shared(family))
+    bank, rows = bank_of({"own": assembly}), items(assembly, ROWS[:4], "own")
+    for side in ("left", "right"):
+        close(hidden(bank, rows, side), [hidden(bank, [row])[0] for row in rows])

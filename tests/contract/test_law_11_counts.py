@@ -1,0 +1,40 @@
+"""Law 11: the parameter count that is announced is the count that is trained and stored."""
+
+from __future__ import annotations
+
+import pytest
+from support.backbones import FAMILIES, shared
+from support.forewords import METHODS, READOUTS, make, refused
+
+from foreword.training.loop import Loop
+
+SOFT = ("prompt-", "p-tuning-")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_announced_trained_and_stored_counts_agree(family, method, law):
+    for readout in READOUTS:
+        if refused(family, method, readout):
+            law(11, "refused")
+            continue
+        assembly = make(family, method, readout, backbone=shared(family))
+        announced = sum(parameter.numel() for parameter in assembly.trained().values())
+        injection = assembly.method.compile()
+        kept = sum(t.numel() for name, t in injection.tensors().items() if name != "key_values.layers")
+        assert assembly.stored() == kept + sum(p.numel() for p in assembly.readout.parameters())
+        geometry = assembly.backbone.geometry
+        virtual = assembly.reader.encoder.template.soft_count
+        if method.startswith(SOFT):
+            assert kept == virtual * geometry.embedding > 0
+        elif method.startswith("v2"):
+            table = injection.key_values
+            assert kept == len(table.layers) * 2 * geometry.kv_heads * table.length * geometry.head_size
+        elif method != "full":
+            assert kept == 0
+        if not method.startswith("hard"):
+            loop = Loop(assembly, [assembly.reader.item({"text": "good", "label": 1}, "run")], [])
+            held = [p for group in loop.optimizer.param_groups for p in group["params"]]
+            assert sum(p.numel() for p in held) == announced > 0
+            assert len({id(p) for p in held}) == len(held)
+        law(11)

@@ -1,0 +1,157 @@
+"""Tiny random models of every family: seeded, with weights large enough that what goes in shows in what comes out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from support import tokenizers
+from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    DebertaV2Config,
+    DebertaV2ForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MPNetConfig,
+    MPNetForMaskedLM,
+    OPTConfig,
+    OPTForCausalLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+
+from foreword.backbone.backbone import Backbone
+
+MASKED = ("bert", "roberta", "distilbert")
+CAUSAL = ("gpt2", "llama", "opt", "opt-projected")
+FAMILIES = (*MASKED, *CAUSAL)
+REFUSING = ("albert", "deberta-v2", "mpnet")
+"""Families that take virtual tokens, and refuse key/values by name."""
+
+LAYERS, HEADS, HIDDEN, POSITIONS = 3, 4, 32, 96
+_BODY = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
+_ENCODER = {**_BODY, "intermediate_size": 48, "max_position_embeddings": POSITIONS}
+
+
+def kind(family: str) -> str:
+    return "causal" if family in CAUSAL else "masked"
+
+
+def _bert() -> tuple[Any, Any]:
+    tokenizer = tokenizers.bert_tokenizer()
+    return BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **_ENCODER)), tokenizer
+
+
+def _roberta() -> tuple[Any, Any]:
+    tokenizer = tokenizers.roberta_tokenizer()
+    ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    size = {**_ENCODER, "max_position_embeddings": POSITIONS + 2}
+    return RobertaForMaskedLM(RobertaConfig(vocab_size=len(tokenizer), type_vocab_size=1, **ids, **size)), tokenizer
+
+
+def _distilbert() -> tuple[Any, Any]:
+    tokenizer = tokenizers.distilbert_tokenizer()
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=HIDDEN, hidden_dim=48, n_layers=LAYERS, n_heads=HEADS,
+        max_position_embeddings=POSITIONS,
+    )  # fmt: skip
+    return DistilBertForMaskedLM(config), tokenizer
+
+
+def _gpt2() -> tuple[Any, Any]:
+    tokenizer = tokenizers.gpt2_tokenizer()
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=HIDDEN, n_layer=LAYERS, n_head=HEADS, n_positions=POSITIONS,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config), tokenizer
+
+
+def _llama() -> tuple[Any, Any]:
+    tokenizer = tokenizers.llama_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), intermediate_size=48, num_key_value_heads=2, max_position_embeddings=POSITIONS,
+        bos_token_id=1, eos_token_id=2, **_BODY,
+    )  # fmt: skip
+    return LlamaForCausalLM(config), tokenizer
+
+
+def _opt(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.opt_tokenizer()
+    config = OPTConfig(
+        vocab_size=len(tokenizer), ffn_dim=48, max_position_embeddings=POSITIONS, word_embed_proj_dim=width,
+        pad_token_id=1, bos_token_id=2, eos_token_id=2, **_BODY,
+    )  # fmt: skip
+    return OPTForCausalLM(config), tokenizer
+
+
+def _albert() -> tuple[Any, Any]:
+    tokenizer = tokenizers.bert_tokenizer()
+    return AlbertForMaskedLM(AlbertConfig(vocab_size=len(tokenizer), embedding_size=16, **_ENCODER)), tokenizer
+
+
+def _deberta() -> tuple[Any, Any]:
+    tokenizer = tokenizers.bert_tokenizer()
+    return DebertaV2ForMaskedLM(DebertaV2Config(vocab_size=len(tokenizer), **_ENCODER)), tokenizer
+
+
+def _mpnet() -> tuple[Any, Any]:
+    tokenizer = tokenizers.distilbert_tokenizer()
+    return MPNetForMaskedLM(MPNetConfig(vocab_size=len(tokenizer), **_ENCODER)), tokenizer
+
+
+_MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "bert": _bert,
+    "roberta": _roberta,
+    "distilbert": _distilbert,
+    "gpt2": _gpt2,
+    "llama": _llama,
+    "opt": lambda: _opt(HIDDEN),
+    "opt-projected": lambda: _opt(16),
+    "albert": _albert,
+    "deberta-v2": _deberta,
+    "mpnet": _mpnet,
+}
+
+
+@lru_cache(maxsize=None)
+def _made(family: str) -> tuple[Any, Any]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(family))
+        model, tokenizer = _MAKERS[family]()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                # At the usual 0.02 a tiny model hardly looks at its input, and every error would hide in the noise.
+                if parameter.ndim > 1:
+                    parameter.normal_(0, 0.25 if "embed" in name or "wte" in name or "wpe" in name else 0.18)
+                elif name.endswith("bias"):
+                    parameter.normal_(0, 0.1)
+                else:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval(), tokenizer
+
+
+def bare(family: str) -> Any:
+    """The plain transformers model, a fresh copy."""
+    return copy.deepcopy(_made(family)[0])
+
+
+def tiny(family: str) -> Backbone:
+    """A fresh backbone of the family, with equal weights at every call."""
+    return Backbone(bare(family), _made(family)[1], kind(family), family)
+
+
+@lru_cache(maxsize=None)
+def shared(family: str) -> Backbone:
+    """One backbone of the family for all tests that only look at it."""
+    return tiny(family)

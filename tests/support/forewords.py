@@ -1,0 +1,208 @@
+"""The grid of methods and readouts, and small data to run it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+from support.backbones import FAMILIES, tiny
+from torch import Tensor
+
+from foreword.assembly import Assembly, assemble
+from foreword.backbone.backbone import Backbone
+from foreword.bank import Bank
+from foreword.batch import Item, collate
+from foreword.config import RunConfig, build
+from foreword.registry import tasks
+from foreword.text.verbalizer import Verbalizer
+from foreword.training.loop import OWNER
+
+LABELS = ("bad", "good")
+ROWS: tuple[dict[str, Any], ...] = (
+    {"text": "The film was great.", "label": 1},
+    {"text": "A boring and awful movie, it was not worth the money", "label": 0},
+    {"text": "good", "label": 1},
+    {"text": "The story was terrible and the acting was bad", "label": 0},
+    {"text": "It was a wonderful evening, it was great fun!", "label": 1},
+    {"text": "The product broke after two days", "label": 0},
+    {"text": "the battery is good and it still works well", "label": 1},
+    {"text": "boring", "label": 0},
+)
+PAIRS: tuple[dict[str, Any], ...] = (
+    {"text1": "The film was great.", "text2": "the acting was good", "label": 1},
+    {"text1": "A boring movie", "text2": "It was a wonderful evening, it was great fun!", "label": 0},
+    {"text1": "yes", "text2": "no", "label": 0},
+    {"text1": "The product broke after two days", "text2": "it broke", "label": 1},
+)
+
+MIDDLE = 'It was {soft:2} {text} {soft:"it was"}'
+_SOFT = {"num_virtual_tokens": 4}
+METHODS: dict[str, dict[str, Any]] = {
+    "hard": {"method": "hard"},
+    "hard-2-shot": {"method": {"name": "hard", "shots": 2}},
+    "linear-probe": {"method": "linear-probe"},
+    "full": {"method": "full"},
+    "prompt-random": {"method": {"name": "prompt-tuning", "init": "random", **_SOFT}},
+    "prompt-vocabulary": {"method": {"name": "prompt-tuning", "init": "vocabulary", **_SOFT}},
+    "prompt-text": {"method": {"name": "prompt-tuning", "init": "text", "init_text": "Is the film good?", **_SOFT}},
+    "prompt-labels": {"method": {"name": "prompt-tuning", "init": "labels", **_SOFT}},
+    "prompt-middle": {"method": {"name": "prompt-tuning"}, "template": MIDDLE},
+    "p-tuning-mlp": {"method": {"name": "p-tuning", "encoder_hidden_size": 24, **_SOFT}},
+    "p-tuning-lstm": {
+        "method": {
+            "name": "p-tuning", "encoder_reparameterization_type": "lstm", "encoder_hidden_size": 24,
+            "encoder_num_layers": 2, **_SOFT,
+        }
+    },
+    "p-tuning-dropout": {
+        "method": {
+            "name": "p-tuning", "encoder_reparameterization_type": "lstm", "encoder_hidden_size": 16,
+            "encoder_dropout": 0.3, **_SOFT,
+        }
+    },
+    "p-tuning-residual": {"method": {"name": "p-tuning", "residual": True, **_SOFT}},
+    "p-tuning-middle": {"method": {"name": "p-tuning"}, "template": MIDDLE},
+    "v2-random": {"method": {"name": "p-tuning-v2", "init_std": 0.3, **_SOFT}},
+    "v2-zero": {"method": {"name": "p-tuning-v2", "init": "zero", **_SOFT}},
+    "v2-text": {"method": {"name": "p-tuning-v2", "init": "text", "init_text": "Is the film good? yes or no"}},
+    "v2-projection": {"method": {"name": "p-tuning-v2", "prefix_projection": True, "encoder_hidden_size": 8, **_SOFT}},
+    "v2-layers": {"method": {"name": "p-tuning-v2", "layers": [-1, 0], "init_std": 0.3, "num_virtual_tokens": 6}},
+    "v2-top": {"method": {"name": "p-tuning-v2", "layers": "top-half", "init_std": 0.3, "num_virtual_tokens": 3}},
+}  # fmt: skip
+READOUTS: dict[str, dict[str, Any]] = {
+    "cls": {"name": "linear", "position": "cls"},
+    "last": {"name": "linear", "position": "last"},
+    "mean": {"name": "linear", "position": "mean"},
+    "words": {"name": "verbalizer"},
+    "long-words": {"name": "verbalizer"},
+}
+# What differs from another method only in its first values runs on two families in `make test`, on all in `make test-all`.
+_ALIKE = ("hard-2-shot", "prompt-random", "prompt-vocabulary", "prompt-labels", "p-tuning-middle", "p-tuning-dropout", "v2-zero", "v2-top")
+_ALWAYS = ("bert", "llama")
+TRAINED = tuple(name for name in METHODS if not name.startswith("hard"))
+_CANDIDATES = ("good", "great", "the", "it", "film", "was", "or", "and", "is", "story", "broke", "evening")
+_LONG = {"bad": ["not bad", "boring and awful"], "good": ["very good fun", "was"]}
+
+
+def grid(methods: Sequence[str] = tuple(METHODS), families: Sequence[str] = FAMILIES) -> list[Any]:
+    """Pairs of family and method, as parameters of a test."""
+    return [
+        pytest.param(
+            family, method, id=f"{family}-{method}",
+            marks=[pytest.mark.slow] if method in _ALIKE and family not in _ALWAYS else [],
+        )
+        for family in families
+        for method in methods
+    ]  # fmt: skip
+
+
+def refused(family: str, method: str, readout: str) -> bool:
+    """Whether the pair means nothing, so that the program has to refuse it."""
+    causal_cls = readout == "cls" and family in ("gpt2", "llama", "opt", "opt-projected")
+    nothing_read = method.startswith("hard") and READOUTS[readout]["name"] == "linear"
+    nothing_trained = method == "linear-probe" and READOUTS[readout]["name"] == "verbalizer"
+    return causal_cls or nothing_read or nothing_trained
+
+
+@lru_cache(maxsize=None)
+def short_words(family: str) -> dict[str, str]:
+    """Two words that are one token in this family, for the two labels."""
+    backbone = tiny(family)
+
+    def alone(word: str) -> bool:
+        return Verbalizer.build({"x": [word]}, ("x",), backbone.tokenizer, " ").single
+
+    found = [word for word in _CANDIDATES if alone(word)]
+    return dict(zip(LABELS, found[:2], strict=True))
+
+
+def config_of(family: str, method: str, readout: str | Mapping[str, Any] | None, **changes: Any) -> RunConfig:
+    """The run's settings; `changes` replace `training`'s settings, or `seed`, `template`, `task`."""
+    top = {key: changes.pop(key) for key in ("seed", "template", "task") if key in changes}
+    values: dict[str, Any] = {"data": "toy", "backbone": family, **METHODS[method], "training": changes}
+    if isinstance(readout, Mapping):
+        values["readout"] = readout
+    elif readout is not None:
+        values["readout"] = dict(READOUTS[readout])
+        if readout == "words":
+            values["readout"]["words"] = short_words(family)
+        elif readout == "long-words":
+            values["readout"]["words"] = _LONG
+        if "words" in readout:
+            # A space, so that the answer is a word of its own, and the template of the method where it has one.
+            values["template"] = values.get("template", "{text}") + " It was {mask}"
+    return build(RunConfig, {**values, **top})
+
+
+def make(
+    family: str,
+    method: str,
+    readout: str | Mapping[str, Any] | None = None,
+    *,
+    backbone: Backbone | None = None,
+    rows: Sequence[Mapping[str, Any]] = ROWS,
+    labels: Sequence[str] = LABELS,
+    **changes: Any,
+) -> Assembly:
+    """The parts of one run on a fresh tiny backbone, or on the one given."""
+    config = config_of(family, method, readout, **changes)
+    task = tasks.get(config.task or "classification")()
+    return assemble(config, backbone or tiny(family), task, labels, rows)
+
+
+def items(assembly: Assembly, rows: Sequence[Mapping[str, Any]] = ROWS, owner: str | None = OWNER) -> list[Item]:
+    """The rows as the assembly's items, of the foreword that the loop trains unless another is named."""
+    return [assembly.reader.item(row, owner) for row in rows]
+
+
+def loud(assembly: Assembly) -> Assembly:
+    """The assembly with readout weights at which scores differ between rows by more than rounding."""
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(7)
+        for parameter in assembly.readout.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return assembly
+
+
+@torch.no_grad()
+def bank_of(assemblies: Mapping[str, Assembly]) -> Bank:
+    """A bank with the compiled injection and the readout of each; all share the first one's backbone."""
+    bank = Bank(next(iter(assemblies.values())).backbone)
+    for name, assembly in assemblies.items():
+        assembly.method.eval()
+        assembly.readout.eval()
+        bank.put(name, assembly.method.compile().detached(), assembly.readout)
+    return bank
+
+
+@torch.no_grad()
+def scores(bank: Bank, rows: Sequence[Item], side: str = "right") -> list[Tensor]:
+    """Each item's `[C]` scores, computed in one batch."""
+    found: dict[int, Tensor] = {}
+    for numbers, part in bank.scores(collate(rows, bank.backbone.pad_id, side)):
+        found |= dict(zip(numbers, part, strict=True))
+    return [found[number] for number in range(len(rows))]
+
+
+@torch.no_grad()
+def hidden(bank: Bank, rows: Sequence[Item], side: str = "right") -> list[Tensor]:
+    """Each row's `[T, H]` hidden states without the padding, computed in one batch."""
+    batch = collate(rows, bank.backbone.pad_id, side)
+    return [states[mask.bool()] for states, mask in zip(bank.hidden(batch), batch.mask, strict=True)]
+
+
+def close(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float = 5e-5) -> None:
+    """Equal up to rounding, one by one."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=1e-4)
+
+
+def same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Equal to the last bit, name by name."""
+    assert found.keys() == expected.keys()
+    for name in found:
+        assert torch.equal(found[name], expected[name]), name

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.folders import bert_folder, data_file, gpt2_folder, rows, settings, write_rows  # noqa: F401
+
+import foreword
+from foreword import api
+from foreword.errors import BackboneError, ConfigError, DataError, ForewordError, TemplateError, Unsupported
+from foreword.training.loop import Interrupted
+
+pytestmark = pytest.mark.usefixtures("bert_folder")
+
+
+def test_a_run_writes_its_whole_record(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+    made = foreword.train(settings(bert_folder, data_file), folder=tmp_path / "run")
+    written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(made.record))
+    assert written["train"] == {
+        "rows": 16, "steps": 4, "steps_planned": 4, "epochs": 2.0,
+        "best_step": written["train"]["best_step"], "stopped_early": False,
+    }  # fmt: skip
+    for split in ("validation", "test"):
+        assert written[split]["rows"] == 8
+        assert len(written[split]["predictions"]) == 8
+        assert written[split]["majority"]["accuracy"] == 0.5
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in lines if "loss" in entry] == [1, 2, 3, 4]
+    assert [entry["step"] for entry in lines if "validation" in entry] == [2, 4]
+    assert {"run.yaml", "plan.json", "metrics.jsonl", "checkpoint.safetensors", "artifact", "result.json"} == {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+
+
+def test_the_saved_settings_repeat_the_run(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+    first = foreword.train(settings(bert_folder, data_file, seed=3), folder=tmp_path / "one")
+    second = foreword.train(tmp_path / "one" / "run.yaml", folder=tmp_path / "two")
+    same = ("test", "validation", "curve", "config", "data", "backbone_fingerprint", "parameters")
+    assert {name: first.record[name] for name in same} == {name: second.record[name] for name in same}
+
+
+class Killed(Exception):
+    pass
+
+
+class Killer:
+    """A reporter that dies after a step, as a killed process does."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, done: int, steps: int, loss: float) -> None:
+        if done == self.at:
+            raise Killed
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_law_7_a_killed_run_goes_on_as_if_nothing_had_happened(
+    at: int, bert_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+) -> None:
+    values = settings(bert_folder, data_file, training={"epochs": 3, "batch_size": 8, "learning_rate": 0.01})
+    whole = foreword.train(values, folder=tmp_path / "whole")
+    with pytest.raises(Killed):
+        foreword.train(values, folder=tmp_path / "parts", reporter=Killer(at))
+    resumed = foreword.train(values, folder=tmp_path / "parts", resume=True)
+    same = ("test", "validation", "curve")
+    assert {name: whole.record[name] for name in same} == {name: resumed.record[name] for name in same}
+    logs = [(tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8") for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+    values = settings(bert_folder, data_file)
+    foreword.train(values, folder=tmp_path / "run")
+    with pytest.raises(ConfigError, match="there is a run already"):
+        foreword.train(values, folder=tmp_path / "run")
+    with pytest.raises(ConfigError, match="other settings"):
+        foreword.train({**values, "seed": 9}, folder=tmp_path / "run", resume=True)
+    foreword.train({**values, "seed": 9}, folder=tmp_path / "run", overwrite=True)
+
+
+def test_a_folder_that_is_no_run_is_never_deleted(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    foreword.train(settings(bert_folder, data_file), folder=tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"method": "p-tunning"}, ConfigError, "did you mean 'p-tuning'"),
+        ({"method": {"name": "p-tuning-v2", "lenght": 3}}, ConfigError, "lenght"),
+        ({"template": {"text": "{texts}"}}, TemplateError, "texts"),
+        ({"template": {"text": "no field"}}, TemplateError, "field"),
+        ({"backbone": "no-such-model"}, BackboneError, "no-such-model"),
+        ({"training": {"metric": "accurracy"}}, ConfigError, "accurracy"),
+        ({"method": {"name": "p-tuning-v2", "layers": [7]}}, ConfigError, "layers 0 to 2"),
+        ({"method": "hard", "readout": "linear"}, Unsupported, "linear-probe"),
+        ({"method": "linear-probe", "readout": "verbalizer"}, Unsupported, "nothing to train"),
+        ({"method": {"name": "prompt-tuning", "num_virtual_tokens": 200}}, ForewordError, "200"),
+        ({"method": "linear-probe", "template": {"text": "{soft}{text}"}}, Unsupported, "soft slots"),
+        ({"method": {"name": "prompt-tuning", "init": "text"}}, ConfigError, "init_text"),
+        ({"readout": {"name": "verbalizer", "words": {"good": "good"}}}, TemplateError, "bad"),
+        ({"readout": {"name": "verbalizer", "words": {"good": "☃☃", "bad": "bad"}}}, TemplateError, "☃"),
+        ({"task": "clasification"}, ConfigError, "did you mean 'classification'"),
+    ],
+)
+def test_a_mistake_is_told_and_nothing_is_left(
+    changes: dict[str, Any], error: type[ForewordError], message: str, bert_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+) -> None:
+    with pytest.raises(error, match=message):
+        api.prepare(api.as_config(settings(bert_folder, data_file, **changes)))
+
+
+def test_more_key_values_than_positions_are_refused(gpt2_folder: Path, data_file: Path) -> None:  # noqa: F811
+    method = {"name": "p-tuning-v2", "init": "text", "init_text": "a good story", "num_virtual_tokens": 96}
+    with pytest.raises(ConfigError, match="positions"):
+        foreword.train(settings(gpt2_folder, data_file, method=method))
+
+
+def test_a_run_whose_loss_is_not_finite_says_so(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+    training = {"epochs": 40, "learning_rate": 1e30, "max_grad_norm": None, "batch_size": 8}
+    with pytest.raises(ForewordError, match="loss is"):
+        foreword.train(settings(bert_folder, data_file, training=training))
+
+
+def test_early_stopping_without_validation_rows_is_refused(bert_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    data = write_rows(tmp_path / "d.jsonl", rows())
+    values = settings(bert_folder, data, training={"patience": 2})
+    values["data"]["split"] = {"validation": 0.0, "test": 0.25}
+    with pytest.raises(ConfigError, match="early stopping"):
+        foreword.train(values)
+
+
+def test_early_stopping_stops(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+    training = {"epochs": 50, "batch_size": 8, "learning_rate": 1e-8, "patience": 2}
+    made = foreword.train(settings(bert_folder, data_file, training=training))
+    assert made.record["train"]["stopped_early"]
+    assert made.record["train"]["steps"] == 6
+
+
+def test_predict_takes_texts_pairs_and_mappings(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+    made = foreword.train(settings(bert_folder, data_file)).foreword
+    [one] = made.predict(["a fine story"])
+    assert [one] == made.predict([{"text": "a fine story"}]) == made.predict([("a fine story",)])
+    assert abs(sum(one.probabilities.values()) - 1) < 1e-6
+    assert one.probability == max(one.probabilities.values())
+    assert made.predict([]) == []
+    for wrong in ({"txt": "x"}, ("a", "b"), {"text": 3}):
+        with pytest.raises(DataError, match="text"):
+            made.predict([wrong])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="a list"):
+        made.predict("one text")
+
+
+def test_a_degenerate_run_is_called_so(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+    made = foreword.train(
+        settings(bert_folder, data_file, method="linear-probe", training={"max_steps": 1, "learning_rate": 1e-12})
+    )
+    predicted = set(made.record["test"]["predictions"])
+    assert made.record["test"]["degenerate"] == (len(predicted) == 1)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+    import os
+    import signal
+
+    class Impatient:
+        def step(self, done: int, steps: int, loss: float) -> None:
+            if done == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+
+    values = settings(bert_folder, data_file)
+    with pytest.raises(Interrupted, match="--resume"):
+        foreword.train(values, folder=tmp_path / "run", reporter=Impatient())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = foreword.train(values, folder=tmp_path / "run", resume=True)
+    whole = foreword.train(values)
+    assert resumed.record["curve"] == whole.record["curve"]
