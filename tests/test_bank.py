@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import POSITIONS, shared
-from support.forewords import ROWS, bank_of, close, hidden, items, loud, make, scores
 
 from foreword.bank import Bank
 from foreword.batch import Item, collate
 from foreword.errors import BackboneError, ConfigError, Unsupported
 from foreword.injections import Injection, KeyValues, SoftTokens, Weights
 from foreword.text.rows import Row
+from support.backbones import POSITIONS, shared
+from support.forewords import ROWS, bank_of, close, hidden, items, loud, make, scores
 
 
 def row(length: int, soft: tuple[int, ...] = ()) -> Row:
@@ -161,6 +161,6 @@ def test_a_replaced_foreword_is_the_new_one():
     bank = bank_of({"own": first})
     rows = items(first, owner="own")
     before = scores(bank, rows)
-    bank.put("own", second.method.compile().detached(), second.readout)
+    bank.put("own", second.method.compiled().detached(), second.readout)
     close(scores(bank, rows), scores(bank_of({"own": second}), rows))
     assert (scores(bank, rows)[0] - before[0]).abs().max() > 1e-4

@@ -16,10 +16,14 @@ def row(length: int, answers: tuple[int, ...] = (), cls: int | None = 0) -> Row:
 
 
 rows = st.integers(1, 9).flatmap(
-    lambda n: st.builds(row, st.just(n), st.lists(st.integers(0, n - 1), max_size=3).map(tuple), st.sampled_from([None, 0]))
+    lambda n: st.builds(
+        row, st.just(n), st.lists(st.integers(0, n - 1), max_size=3).map(tuple), st.sampled_from([None, 0])
+    )
 )
 item_lists = st.lists(
-    st.builds(Item, st.lists(rows, min_size=1, max_size=3).map(tuple), st.sampled_from([None, "a", "b"]), st.integers(0, 3)),
+    st.builds(
+        Item, st.lists(rows, min_size=1, max_size=3).map(tuple), st.sampled_from([None, "a", "b"]), st.integers(0, 3)
+    ),
     min_size=1,
     max_size=6,
 )

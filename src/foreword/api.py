@@ -133,7 +133,9 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
     if backbone is None:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
-    items = {split: [assembly.reader.item(row, OWNER) for row in rows] for split, rows in dataset.splits.items()}
+    items: dict[str, list[Item]] = {
+        split: [assembly.reader.item(row, OWNER) for row in rows] for split, rows in dataset.splits.items()
+    }
     return Prepared(config, dataset, assembly, items)
 
 
@@ -180,7 +182,7 @@ def _finish(prepared: Prepared, progress: Progress, place: Path | None) -> Resul
     name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
     assembly.method.eval()
     with torch.no_grad():
-        injection = assembly.method.compile().detached()
+        injection = assembly.method.compiled().detached()
     assembly.readout.eval().requires_grad_(False)
     bank = Bank(assembly.backbone)
     bank.put(name, injection, assembly.readout)
@@ -234,7 +236,9 @@ def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: boo
     saved = place / "run.yaml"
     if resume and saved.exists():
         if configs.load(saved) != config:
-            raise ConfigError("the folder holds a run with other settings", where=str(place), do="choose another folder")
+            raise ConfigError(
+                "the folder holds a run with other settings", where=str(place), do="choose another folder"
+            )
     elif place.exists() and any(place.iterdir()) and not overwrite:
         raise ConfigError(
             f"there is a run already: {place}",

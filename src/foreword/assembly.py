@@ -54,6 +54,7 @@ class Assembly:
 
     @property
     def readout(self) -> Readout:
+        """The reader's."""
         return self.reader.readout
 
     def trained(self) -> dict[str, Any]:
@@ -65,10 +66,12 @@ class Assembly:
 
     def stored(self) -> int:
         """How many numbers an artifact of this run stores: the compiled injection and the readout."""
-        return self.method.compile().size() + sum(p.numel() for p in self.readout.parameters())
+        return self.method.compiled().size() + sum(p.numel() for p in self.readout.parameters())
 
 
-def assemble(config: RunConfig, backbone: Backbone, task: Task, labels: Sequence[str], train: Sequence[Example]) -> Assembly:
+def assemble(
+    config: RunConfig, backbone: Backbone, task: Task, labels: Sequence[str], train: Sequence[Example]
+) -> Assembly:
     """The parts of a run, with their first values. `train` is where a hard prompt's worked examples come from.
 
     **Raises** `ConfigError`, `TemplateError` or `Unsupported` for parts that do not go together.
@@ -150,8 +153,8 @@ def demonstrations(
     by_label: dict[int, list[int]] = {}
     for index in order:
         by_label.setdefault(int(train[index][task.target]), []).append(index)
-    names, chosen = list(spoken), []
-    turn = sorted(by_label)
+    names, turn = list(spoken), sorted(by_label)
+    chosen: list[int] = []
     while len(chosen) < shots:
         label = turn[len(chosen) % len(turn)]
         if by_label[label]:

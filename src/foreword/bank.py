@@ -37,6 +37,7 @@ class Bank:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The forewords that are in it."""
         return tuple(self._entries)
 
     def put(self, name: str, injection: Injection, readout: Readout | None = None) -> None:
@@ -50,6 +51,7 @@ class Bank:
         del self._entries[name]
 
     def entry(self, name: str) -> Entry:
+        """**Raises** `ConfigError` when there is none of that name."""
         if name not in self._entries:
             raise ConfigError(f"the bank has no foreword '{name}'", do=f"it has: {', '.join(self._entries) or 'none'}")
         return self._entries[name]
@@ -69,7 +71,9 @@ class Bank:
             with self.backbone.weights(weights.tensors if weights else None):
                 hidden = self._run_inside(part)
                 at = where[rows].clamp(min=0)
-                parts.append((rows, self.backbone.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1])))))
+                parts.append(
+                    (rows, self.backbone.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))))
+                )
         return _merge(parts, len(batch.owners))
 
     def scores(self, batch: Batch) -> list[tuple[list[int], Tensor]]:
@@ -109,8 +113,8 @@ class Bank:
             shape = (table.tensor.shape[2], table.tensor.shape[4])
             if shape != (geometry.kv_heads, geometry.head_size) or max(table.layers) >= geometry.layers:
                 raise ConfigError(
-                    f"'{name}' has key/values of shape {tuple(table.tensor.shape)} up to layer {max(table.layers)}, and "
-                    f"{self.backbone.name} has {geometry.layers} layers of {geometry.kv_heads} heads of "
+                    f"'{name}' has key/values of shape {tuple(table.tensor.shape)} up to layer {max(table.layers)}, "
+                    f"and {self.backbone.name} has {geometry.layers} layers of {geometry.kv_heads} heads of "
                     f"{geometry.head_size}"
                 )
 
@@ -136,7 +140,7 @@ class Bank:
         return self.backbone.forward(self.embeds(batch), batch.mask, positions, batch.types, self.prefix(batch.owners))
 
     def positions(self, batch: Batch) -> Tensor:
-        """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last position."""
+        """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last."""
         offsets = [self.injection(owner).position_offset for owner in batch.owners]
         positions = batch.positions
         if any(offsets):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -60,16 +60,10 @@ class Batch:
         if list(rows) == list(range(len(self.owners))):
             return self
         index = torch.tensor(list(rows), device=self.ids.device)
-        picked = {
-            name: getattr(self, name)[index]
-            for name in ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers")
-        }
-        return Batch(
-            **picked,
-            owners=tuple(self.owners[i] for i in rows),
-            items=tuple(self.items[i] for i in rows),
-            labels=self.labels,
-        )
+        by_row = ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers")
+        picked: dict[str, Any] = {name: getattr(self, name)[index] for name in by_row}
+        owners, items = tuple(self.owners[i] for i in rows), tuple(self.items[i] for i in rows)
+        return replace(self, owners=owners, items=items, **picked)
 
 
 def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] = "right", device: str = "cpu") -> Batch:
@@ -106,8 +100,8 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
 
 
 def _to(batch: Batch, device: str) -> Batch:
-    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
-    return Batch(**moved)
+    moved: dict[str, Any] = {name: v.to(device) for name, v in vars(batch).items() if isinstance(v, Tensor)}
+    return replace(batch, **moved)
 
 
 def pieces(items: Sequence[Item], max_tokens: int) -> list[list[int]]:

@@ -172,7 +172,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"no such recipe: {path}", do="give the path of a YAML file, such as one in recipes/") from None
+        raise ConfigError(f"no such recipe: {path}", do="give a YAML file, such as one in recipes/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
     try:

@@ -101,7 +101,9 @@ def run(
 def _majority(result: api.Result) -> RunSummary:
     test = result.record["test"]
     scores = test["majority"]
-    return RunSummary("majority class", "majority", "none", scores["accuracy"], scores["macro_f1"], 0, None, test["rows"])
+    return RunSummary(
+        "majority class", "majority", "none", scores["accuracy"], scores["macro_f1"], 0, None, test["rows"]
+    )
 
 
 def _row(title: str, result: api.Result) -> RunSummary:

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from foreword.errors import ConfigError, did_you_mean
 
@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         module = importlib.import_module(f"{self.package}.{self._modules[name]}")
         for member in vars(module).values():
             if inspect.isclass(member) and member.__module__ == module.__name__ and getattr(member, "name", "") == name:
-                return member
+                return cast("type[T]", member)
         raise RuntimeError(f"{module.__name__} defines no class with name = {name!r}")
 
 

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from support import tokenizers
-from support.backbones import FAMILIES, HEADS, HIDDEN, LAYERS, MASKED, POSITIONS, REFUSING, bare, kind, shared, tiny
-from support.forewords import close, make
 
 from foreword.backbone.backbone import Backbone, fingerprint
 from foreword.errors import BackboneError, ConfigError, Unsupported
+from support import tokenizers
+from support.backbones import FAMILIES, HEADS, HIDDEN, LAYERS, MASKED, POSITIONS, REFUSING, bare, kind, shared, tiny
+from support.forewords import close, make
 
 
 @pytest.mark.parametrize("family", FAMILIES)

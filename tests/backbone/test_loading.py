@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.backbones import FAMILIES, bare, kind, shared
 from transformers import AutoConfig, BartConfig, T5Config
 
 from foreword.backbone.loading import kind_of, load
 from foreword.errors import BackboneError, Unsupported
+from support.backbones import FAMILIES, bare, kind, shared
 
 
 @pytest.mark.parametrize("config", [T5Config(), BartConfig()])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.fixture
 def law(record_property):
     def record(number: int, outcome: str = "passed", times: int = 1) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import FAMILIES, REFUSING, bare, kind, shared
-from support.forewords import PAIRS, ROWS, bank_of, close, grid, hidden, items, make, refused
 
 from foreword.bank import Bank
 from foreword.batch import collate
+from support.backbones import FAMILIES, REFUSING, bare, kind, shared
+from support.forewords import PAIRS, ROWS, bank_of, close, grid, hidden, items, make, refused
+
 
 def readout_for(family: str, method: str) -> str:
     return next(name for name in ("mean", "words") if not refused(family, method, name))
@@ -112,9 +113,9 @@ def test_detaching_gives_back_modes_and_gradients():
 def test_the_other_laws_are_not_empty(family, method):
     """A foreword that injects something changes what its rows give, so that equal results mean something."""
     assembly = make(family, method, readout_for(family, method), backbone=shared(family))
-    injection = assembly.method.compile()
+    injection = assembly.method.compiled()
     bank = bank_of({"own": assembly})
-    bank.put("nothing", make(family, "linear-probe", "mean", backbone=shared(family)).method.compile())
+    bank.put("nothing", make(family, "linear-probe", "mean", backbone=shared(family)).method.compiled())
     if injection.key_values is not None:
         own, none = items(assembly, ROWS[:2], "own"), items(assembly, ROWS[:2], "nothing")
         assert (hidden(bank, own)[0] - hidden(bank, none)[0]).abs().max() > 1e-3

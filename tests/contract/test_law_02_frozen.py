@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import FAMILIES, shared
-from support.forewords import READOUTS, TRAINED, bank_of, grid, items, make, refused
 
 from foreword.backbone.backbone import fingerprint
 from foreword.errors import Unsupported
 from foreword.training.loop import Loop
+from support.backbones import FAMILIES, shared
+from support.forewords import READOUTS, TRAINED, bank_of, grid, items, make, refused
 
 # Adding one number to all scores of a query changes no softmax, and a key's bias adds the same to all of them.
 KEY_BIASES = ("key.bias", "k_lin.bias", "k_proj.bias")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.backbones import FAMILIES, shared
-from support.forewords import READOUTS, bank_of, close, grid, hidden, items, loud, make, refused, scores
 
 from foreword.errors import Unsupported
+from support.backbones import shared
+from support.forewords import READOUTS, bank_of, close, grid, hidden, items, loud, make, refused, scores
 
 
 @pytest.mark.parametrize(("family", "method"), grid())

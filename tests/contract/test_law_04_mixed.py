@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from support.backbones import FAMILIES, shared
-from support.forewords import METHODS, READOUTS, ROWS, bank_of, close, hidden, items, loud, make, refused, scores
 
 from foreword.batch import Item
+from support.backbones import FAMILIES, shared
+from support.forewords import METHODS, READOUTS, ROWS, bank_of, close, hidden, items, loud, make, refused, scores
 
 THREE = ("bad", "middling", "good")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import FAMILIES, MASKED, kind, shared
-from support.forewords import PAIRS, ROWS, bank_of, close, grid, hidden, items, make, refused, short_words
 
 from foreword.batch import Item, collate
 from foreword.text.rows import Row
+from support.backbones import FAMILIES, MASKED, kind, shared
+from support.forewords import PAIRS, bank_of, close, grid, hidden, items, make, refused, short_words
 
 SOFT_FRONT = "prompt-text"
 
@@ -111,7 +111,7 @@ def test_key_values_of_a_text_in_front_are_that_text(family, law):
     assembly = make(family, "v2-text", "last", backbone=backbone)
     text = assembly.config.method.init_text
     ids = tuple(backbone.tokenizer(text, add_special_tokens=False)["input_ids"])
-    injection = assembly.method.compile()
+    injection = assembly.method.compiled()
     assert injection.position_offset == len(ids) == injection.key_values.length
     bank, own = bank_of({"own": assembly}), items(assembly, owner="own")
     whole = []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import shared
-from support.forewords import ROWS, grid, items, make, same
 
 from foreword.errors import ArtifactError
 from foreword.training.loop import Loop, Silent
+from support.backbones import shared
+from support.forewords import ROWS, grid, items, make, same
 
 METHODS = ("linear-probe", "full", "prompt-text", "p-tuning-mlp", "p-tuning-dropout", "v2-random", "v2-projection")
 SETTINGS = {"epochs": 4, "batch_size": 3, "evaluate_every": 2, "learning_rate": 0.02, "warmup": 0.2}
@@ -69,7 +69,7 @@ def resumed_equals_whole(tmp_path, family, method, killed_after, **changes):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("killed_after", [3, 5, 9])
+@pytest.mark.parametrize("killed_after", [3, 9])
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("method", ["linear-probe", "p-tuning-dropout", "v2-random"])
 def test_resume_equals_an_uninterrupted_run(tmp_path, method, optimizer, killed_after, law):
@@ -77,7 +77,13 @@ def test_resume_equals_an_uninterrupted_run(tmp_path, method, optimizer, killed_
     law(7)
 
 
-@pytest.mark.parametrize(("family", "method"), grid(METHODS, ("roberta", "gpt2", "llama", "opt-projected")))
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [
+        *grid(("full", "prompt-text", "p-tuning-mlp", "v2-projection"), ("llama", "roberta")),
+        ("opt-projected", "v2-random"),
+    ],
+)
 def test_resume_on_other_families(tmp_path, family, method, law):
     resumed_equals_whole(tmp_path, family, method, 7)
     law(7)

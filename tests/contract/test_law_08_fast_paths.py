@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from support.backbones import CAUSAL, FAMILIES, bare, shared
-from support.forewords import TRAINED, close, grid, items, loud, make, refused, same, short_words
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import DynamicCache
@@ -18,6 +16,8 @@ from foreword.bank import Bank, _stack
 from foreword.batch import collate, pieces
 from foreword.injections import Injection, KeyValues
 from foreword.training.loop import OWNER, Loop
+from support.backbones import CAUSAL, FAMILIES, bare, shared
+from support.forewords import TRAINED, close, grid, items, loud, make, refused, same, short_words
 
 KEY_VALUES = ("v2-random", "v2-layers", "v2-projection", "v2-text")
 
@@ -29,7 +29,9 @@ def gradients(assembly) -> dict[str, Tensor]:
 def near(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, value in expected.items():
         scale = float(value.abs().max())
-        torch.testing.assert_close(found[name], value, atol=1e-4 * scale + 1e-6, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            found[name], value, atol=1e-4 * scale + 1e-6, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize(("family", "method"), grid(TRAINED))
@@ -59,7 +61,7 @@ def test_the_head_on_label_words_alone_equals_the_head_on_all_words(family, meth
     bank = Bank(backbone)
     found = []
     for slow in (False, True):
-        bank.put(OWNER, assembly.method.compile(), readout)
+        bank.put(OWNER, assembly.method.compiled(), readout)
         batch = collate(items(assembly), backbone.pad_id)
         if slow:
             logits = bank.logits(batch, batch.answers)[:, 0]
@@ -89,7 +91,7 @@ def run_with(backbone, table: Tensor, layers, batch, how: str) -> Tensor:
 @pytest.mark.parametrize(("family", "method"), grid(KEY_VALUES))
 def test_shared_key_values_equal_those_stacked_by_row(family, method, side, law):
     assembly = make(family, method, "last", backbone=shared(family))
-    compiled = assembly.method.compile().key_values
+    compiled = assembly.method.compiled().key_values
     for rows in (items(assembly), items(assembly)[:1]):
         batch = collate(rows, assembly.backbone.pad_id, side)
         found = []
@@ -109,7 +111,7 @@ def test_shared_key_values_equal_those_stacked_by_row(family, method, side, law)
 def test_key_values_equal_a_cache_that_holds_them(family, side, law):
     """transformers' own route for prefixes, in outputs and gradients, padded and not."""
     assembly = make(family, "v2-random", "last", backbone=shared(family))
-    backbone, compiled, model = assembly.backbone, assembly.method.compile().key_values, bare(family)
+    backbone, compiled, model = assembly.backbone, assembly.method.compiled().key_values, bare(family)
     for rows in (items(assembly), items(assembly)[:1]):
         batch = collate(rows, backbone.pad_id, side)
         real = batch.mask.bool()
@@ -151,7 +153,7 @@ def test_key_values_equal_attention_written_out_by_hand(family, side, law):
     AttentionInterface.register("by_hand", by_hand)
     AttentionMaskInterface.register("by_hand", eager_mask)
     assembly = make(family, "v2-random", "last", backbone=shared(family))
-    backbone, compiled, model = assembly.backbone, assembly.method.compile().key_values, bare(family)
+    backbone, compiled, model = assembly.backbone, assembly.method.compiled().key_values, bare(family)
     model.set_attn_implementation("by_hand")
     paths = {id(module): name for name, module in backbone.model.named_modules()}
     for module, layer in backbone.slots.items():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.backbones import FAMILIES, LAYERS, REFUSING, shared
-from support.forewords import ROWS, bank_of, close, hidden, items, make
 
 from foreword.backbone.attention import LayerPrefix
 from foreword.bank import Bank
 from foreword.batch import collate
 from foreword.errors import Unsupported
+from support.backbones import FAMILIES, LAYERS, REFUSING, shared
+from support.forewords import ROWS, bank_of, close, hidden, items, make
 
 
 def noise(shape) -> torch.Tensor:
@@ -22,7 +22,7 @@ def noise(shape) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_subset_equals_all_layers_with_the_others_masked(family, method, side, law):
     assembly = make(family, method, "last", backbone=shared(family))
-    backbone, table = assembly.backbone, assembly.method.compile().key_values
+    backbone, table = assembly.backbone, assembly.method.compiled().key_values
     assert 0 < len(table.layers) < LAYERS
     for rows in (items(assembly, owner="own"), items(assembly, owner="own")[:1]):
         expected = hidden(bank_of({"own": assembly}), rows, side)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.backbones import FAMILIES, shared
-from support.forewords import METHODS, READOUTS, make, refused
 
 from foreword.training.loop import Loop
+from support.backbones import FAMILIES, shared
+from support.forewords import METHODS, READOUTS, make, refused
 
 SOFT = ("prompt-", "p-tuning-")
 
@@ -20,7 +20,7 @@ def test_announced_trained_and_stored_counts_agree(family, method, law):
             continue
         assembly = make(family, method, readout, backbone=shared(family))
         announced = sum(parameter.numel() for parameter in assembly.trained().values())
-        injection = assembly.method.compile()
+        injection = assembly.method.compiled()
         kept = sum(t.numel() for name, t in injection.tensors().items() if name != "key_values.layers")
         assert assembly.stored() == kept + sum(p.numel() for p in assembly.readout.parameters())
         geometry = assembly.backbone.geometry

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
-from support import tokenizers
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
@@ -31,6 +30,7 @@ from transformers import (
 )
 
 from foreword.backbone.backbone import Backbone
+from support import tokenizers
 
 MASKED = ("bert", "roberta", "distilbert")
 CAUSAL = ("gpt2", "llama", "opt", "opt-projected")
@@ -124,7 +124,7 @@ _MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _made(family: str) -> tuple[Any, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(len(family))
@@ -151,7 +151,7 @@ def tiny(family: str) -> Backbone:
     return Backbone(bare(family), _made(family)[1], kind(family), family)
 
 
-@lru_cache(maxsize=None)
+@cache
 def shared(family: str) -> Backbone:
     """One backbone of the family for all tests that only look at it."""
     return tiny(family)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from support.backbones import FAMILIES, tiny
 from torch import Tensor
 
 from foreword.assembly import Assembly, assemble
@@ -19,6 +18,7 @@ from foreword.config import RunConfig, build
 from foreword.registry import tasks
 from foreword.text.verbalizer import Verbalizer
 from foreword.training.loop import OWNER
+from support.backbones import FAMILIES, tiny
 
 LABELS = ("bad", "good")
 ROWS: tuple[dict[str, Any], ...] = (
@@ -79,8 +79,17 @@ READOUTS: dict[str, dict[str, Any]] = {
     "words": {"name": "verbalizer"},
     "long-words": {"name": "verbalizer"},
 }
-# What differs from another method only in its first values runs on two families in `make test`, on all in `make test-all`.
-_ALIKE = ("hard-2-shot", "prompt-random", "prompt-vocabulary", "prompt-labels", "p-tuning-middle", "p-tuning-dropout", "v2-zero", "v2-top")
+# What differs from another method only in its first values runs on two families in `make test`, on all otherwise.
+_ALIKE = (
+    "hard-2-shot",
+    "prompt-random",
+    "prompt-vocabulary",
+    "prompt-labels",
+    "p-tuning-middle",
+    "p-tuning-dropout",
+    "v2-zero",
+    "v2-top",
+)
 _ALWAYS = ("bert", "llama")
 TRAINED = tuple(name for name in METHODS if not name.startswith("hard"))
 _CANDIDATES = ("good", "great", "the", "it", "film", "was", "or", "and", "is", "story", "broke", "evening")
@@ -107,7 +116,7 @@ def refused(family: str, method: str, readout: str) -> bool:
     return causal_cls or nothing_read or nothing_trained
 
 
-@lru_cache(maxsize=None)
+@cache
 def short_words(family: str) -> dict[str, str]:
     """Two words that are one token in this family, for the two labels."""
     backbone = tiny(family)
@@ -174,7 +183,7 @@ def bank_of(assemblies: Mapping[str, Assembly]) -> Bank:
     for name, assembly in assemblies.items():
         assembly.method.eval()
         assembly.readout.eval()
-        bank.put(name, assembly.method.compile().detached(), assembly.readout)
+        bank.put(name, assembly.method.compiled().detached(), assembly.readout)
     return bank
 
 

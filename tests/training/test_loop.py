@@ -9,13 +9,13 @@ import signal
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.backbones import shared
-from support.forewords import ROWS, items, make, same
 
 from foreword.errors import ArtifactError, ConfigError, ForewordError
 from foreword.training import checkpoint
 from foreword.training.checkpoint import Progress, State
 from foreword.training.loop import Interrupted, Loop, Silent, schedule_of
+from support.backbones import shared
+from support.forewords import ROWS, items, make, same
 
 
 def loop_of(method="linear-probe", validation=4, folder=None, reporter=None, **settings) -> Loop:
@@ -61,7 +61,9 @@ def test_a_run_takes_its_steps_evaluates_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_the_best_parameters_are_those_left_in_place(metric):
-    loop = loop_of(epochs=6, evaluate_every=1, learning_rate=1.0, schedule="constant", metric=metric, max_grad_norm=None)
+    loop = loop_of(
+        epochs=6, evaluate_every=1, learning_rate=1.0, schedule="constant", metric=metric, max_grad_norm=None
+    )
     kept = []
     original = loop._evaluate
 

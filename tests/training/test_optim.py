@@ -34,9 +34,7 @@ def test_the_rate_at_every_step(shape, expected):
     assert [schedule(chosen, step, 10) for step in range(10)] == pytest.approx(expected)
 
 
-@given(
-    st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.99), st.integers(1, 300)
-)
+@given(st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.99), st.integers(1, 300))
 def test_the_rate_is_never_zero_negative_or_above_one(shape, warmup, steps):
     rates = [schedule(config(schedule=shape, warmup=warmup), step, steps) for step in range(steps)]
     assert all(0 < rate <= 1 for rate in rates)

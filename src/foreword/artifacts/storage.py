@@ -122,7 +122,7 @@ def describe(
             chat=encoder.chat,
             demonstrations=[(dict(shown), answer) for shown, answer in encoder.demonstrations],
         ),
-        position_offset=assembly.method.compile().position_offset,
+        position_offset=assembly.method.compiled().position_offset,
         parameters={
             "trained": sum(p.numel() for p in assembly.trained().values()),
             "stored": assembly.stored(),
@@ -140,7 +140,7 @@ def describe(
 def _write(assembly: Assembly, folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]]) -> Manifest:
     assembly.method.eval()
     with torch.no_grad():
-        injection = assembly.method.compile().detached()
+        injection = assembly.method.compiled().detached()
     tensors = {f"injection.{k}": v for k, v in injection.tensors().items()}
     tensors |= {f"readout.{k}": v for k, v in assembly.readout.state_dict().items()}
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
@@ -198,5 +198,3 @@ def _tensors(path: Path, manifest: Manifest) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ArtifactError(f"{name} holds NaN or infinite values", where=str(path), do="train it again")
     return tensors
-
-

@@ -93,9 +93,7 @@ def attend(
             key = torch.cat([here.keys.expand(batch, -1, -1, -1).to(key.dtype), key], dim=2)
             value = torch.cat([here.values.expand(batch, -1, -1, -1).to(value.dtype), value], dim=2)
             causal = getattr(module, "is_causal", True)
-            attention_mask = foreword.mask(
-                attention_mask, here.visible, query, key, here.keys.shape[2], causal
-            )
+            attention_mask = foreword.mask(attention_mask, here.visible, query, key, here.keys.shape[2], causal)
             if attention_mask is None:
                 # without a mask the stock function would take a causal module's prefix for a static cache's padding
                 kwargs["is_causal"] = False

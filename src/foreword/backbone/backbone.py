@@ -47,6 +47,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are."""
         return self.embedding.weight.device
 
     @property
@@ -184,7 +185,9 @@ class Backbone:
         modules = [module for module, _, _ in recorder.recorded or ()]
         if not modules or len(set(modules)) != len(modules):
             self.refusals["key_values"] = (
-                "its layers share one attention module" if modules else "its attention is not routed by transformers' interface"
+                "its layers share one attention module"
+                if modules
+                else "its attention is not routed by transformers' interface"
             )
             kv_heads = head_size = 0
         else:
@@ -198,7 +201,7 @@ class Backbone:
 
     def _probe_head(self, head: bool, inputs: dict[str, Any], hidden: Tensor) -> None:
         if not head:
-            self.refusals["head"] = "this checkpoint comes without a language-model head, and an untrained one says nothing"
+            self.refusals["head"] = "this checkpoint has no language-model head, and an untrained one says nothing"
         elif self._features is None or self._matrix is None:
             self.refusals["head"] = "the head of this family is not known here"
         else:

@@ -12,9 +12,10 @@ Kind = Literal["masked", "causal"]
 class Geometry:
     """Sizes, in the notation used everywhere.
 
-    `hidden` H (width of what the trunk gives), `embedding` E (width of a word embedding), `layers` L, `heads`, `kv_heads` K, `head_size` D,
-    `vocabulary` V, `positions` (tokens a row may have, virtual ones included), `position_base` (the number of the
-    first position, above 0 for RoBERTa's kind). K and D are 0 where key/values cannot enter.
+    `hidden` H (width of what the trunk gives), `embedding` E (width of a word embedding), `layers` L, `heads`,
+    `kv_heads` K, `head_size` D, `vocabulary` V, `positions` (tokens a row may have, virtual ones included),
+    `position_base` (the number of the first position, above 0 for RoBERTa's kind), `parameters` (of the trunk and its
+    head). K and D are 0 where key/values cannot enter.
     """
 
     hidden: int
@@ -29,4 +30,5 @@ class Geometry:
     parameters: int
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
         return asdict(self)

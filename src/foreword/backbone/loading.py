@@ -44,7 +44,9 @@ def kind_of(config: Any, name: str) -> Kind:
     )
 
     if getattr(config, "is_encoder_decoder", False):
-        raise Unsupported(f"{name}: encoder-decoders ({config.model_type}) are not supported", do="use an encoder or a decoder")
+        raise Unsupported(
+            f"{name}: encoder-decoders ({config.model_type}) are not supported", do="use an encoder or a decoder"
+        )
     architecture = " ".join(getattr(config, "architectures", None) or ())
     if "CausalLM" in architecture or "LMHead" in architecture:
         return "causal"
@@ -60,7 +62,8 @@ def _model(source: str | Path, config: Any, kind: Kind, dtype: torch.dtype) -> t
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
-    model, info = auto.from_pretrained(source, config=config, dtype=dtype, output_loading_info=True)
+    loaded: Any = auto.from_pretrained(source, config=config, dtype=dtype, output_loading_info=True)
+    model, info = loaded
     missing = [str(key) for key in info["missing_keys"]]
     trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
     if trunk:

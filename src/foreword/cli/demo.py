@@ -38,7 +38,11 @@ def demo(
     if as_json:
         rows = [{name: getattr(row, name) for name in row.__slots__} for row in made.rows]
         answers = [{"text": text, **vars(answer)} for text, answer in made.predictions]
-        typer.echo(json.dumps({"rows": rows, "predictions": answers, "artifact": str(made.artifact), "report": str(made.report)}))
+        typer.echo(
+            json.dumps(
+                {"rows": rows, "predictions": answers, "artifact": str(made.artifact), "report": str(made.report)}
+            )
+        )
         return
     _show(made)
 

@@ -24,9 +24,7 @@ def _software() -> dict[str, Any]:
 
     from foreword.artifacts.manifest import versions
 
-    extras = {
-        "eval": "scipy", "data": "datasets", "parquet": "pyarrow", "serve": "fastapi", "peft": "peft", "track": "trackio"
-    }  # fmt: skip
+    extras = {"eval": "scipy", "data": "datasets", "serve": "fastapi", "peft": "peft", "track": "trackio"}
     here = [name for name, module in extras.items() if importlib.util.find_spec(module) is not None]
     return {**versions(), "extras": ", ".join(here) or "none"}
 

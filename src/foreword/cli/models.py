@@ -30,7 +30,13 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         typer.echo(json.dumps(cards))
         return
     body = [
-        [str(c["name"]), f"{c['parameters']:,}", str(c["licence"]), "yes" if c["pulled"] else "no", str(c["description"])]
+        [
+            str(c["name"]),
+            f"{c['parameters']:,}",
+            str(c["licence"]),
+            "yes" if c["pulled"] else "no",
+            str(c["description"]),
+        ]
         for c in cards
     ]
     render.grid(["name", "parameters", "licence", "here", "what it is"], body)

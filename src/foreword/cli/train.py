@@ -19,7 +19,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    result: Annotated[Path | None, typer.Option(help="Write the result's JSON here too, such as results/x.json.")] = None,
+    result: Annotated[Path | None, typer.Option(help="Write the result's JSON here too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train one run: a plan first, then training, then its scores beside the majority class."""
@@ -42,7 +42,7 @@ def train(
         typer.echo(json.dumps(made.record))
         return
     show(made.record)
-    render.out.print(f"saved in {folder}; use it: foreword predict {folder / 'artifact'} \"...\"")
+    render.out.print(f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."')
 
 
 def show(record: dict) -> None:
@@ -55,14 +55,18 @@ def show(record: dict) -> None:
             continue
         one = record[split]
         for who, values in (("this run", one), ("majority class", one["majority"])):
-            scores = [f"{values[name]:.4f}" if name in values else "" for name in ("accuracy", "f1", "macro_f1", "mcc", "loss")]
+            scores = [
+                f"{values[name]:.4f}" if name in values else ""
+                for name in ("accuracy", "f1", "macro_f1", "mcc", "loss")
+            ]
             rows.append([f"{split} ({one['rows']} rows): {who}", *scores])
     render.grid(["", "accuracy", "F1", "macro F1", "MCC", "loss"], rows)
     train, seconds = record["train"], record["seconds"]
     stop = ", stopped early" if train["stopped_early"] else ""
     render.out.print(
         f"{record['parameters']['trained']:,} trained parameters, {train['steps']:,} steps{stop}, best at step "
-        f"{train['best_step']:,}; {seconds:.0f} s (expected {record['plan']['seconds']:.0f}), {record['peak_memory_mb']:,.0f} MB"
+        f"{train['best_step']:,}; {seconds:.0f} s (expected {record['plan']['seconds']:.0f}), "
+        f"{record['peak_memory_mb']:,.0f} MB"
     )
     for split in ("validation", "test"):
         if split in record and record[split]["degenerate"]:

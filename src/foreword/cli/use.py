@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from foreword.api import Foreword
+    pass
 
 
 def evaluate(
@@ -67,9 +66,10 @@ def predict(
         if as_json:
             typer.echo(json.dumps({"input": given, **vars(made)}, ensure_ascii=False))
         else:
-            shown = given if isinstance(given, str) else " | ".join(given.values() if isinstance(given, dict) else given)
+            shown = (
+                given if isinstance(given, str) else " | ".join(given.values() if isinstance(given, dict) else given)
+            )
             typer.echo(f"{made.label}\t{made.probability:.3f}\t{shown}")
-
 
 
 def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
@@ -84,7 +84,7 @@ def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
             raise DataError(f"cannot read the inputs: {error}", where=str(file)) from None
     elif not texts:
         if sys.stdin.isatty():
-            raise DataError("nothing to predict", do="give texts as arguments, a --file, or lines on the standard input")
+            raise DataError("nothing to predict", do="give texts as arguments, a --file, or lines of input")
         texts = sys.stdin.read().splitlines()
     found = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
     if not found:

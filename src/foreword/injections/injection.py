@@ -30,8 +30,8 @@ class SoftTokens:
 class KeyValues:
     """Keys and values that every text token sees, in a chosen subset of layers (Li and Liang 2021; Liu et al. 2022).
 
-    `layers`: the L' layers, ascending. `tensor`: `[L', 2, K, P, D]`, keys first, at the geometry of the key/value heads;
-    keys are given as attention sees them, after any rotation.
+    `layers`: the L' layers, ascending. `tensor`: `[L', 2, K, P, D]`, keys first, at the geometry of the key/value
+    heads; keys are given as attention sees them, after any rotation.
     """
 
     layers: tuple[int, ...]
@@ -86,18 +86,14 @@ class Injection:
         rest = dict(named)
         soft = rest.pop("soft_tokens", None)
         table, layers = rest.pop("key_values", None), rest.pop("key_values.layers", None)
-        if (table is None) != (layers is None):
-            raise ArtifactError("key/values without their layers, or layers without their key/values")
-        if (soft is not None and soft.ndim != 2) or (table is not None and (table.ndim != 5 or table.shape[1] != 2)):
-            raise ArtifactError("an injection's tensor has a shape that no injection has")
-        if table is not None and (layers.ndim != 1 or len(layers) != len(table)):
-            raise ArtifactError(f"key/values of {len(table)} layers with {layers.numel()} layer numbers")
+        if soft is not None and soft.ndim != 2:
+            raise ArtifactError(f"soft tokens of shape {tuple(soft.shape)}, expected [P, E]")
         weights = {name.removeprefix("weights."): rest.pop(name) for name in list(rest) if name.startswith("weights.")}
         if rest:
             raise ArtifactError(f"unknown tensors: {', '.join(sorted(rest))}")
         return cls(
             soft=None if soft is None else SoftTokens(soft),
-            key_values=None if table is None else KeyValues(tuple(int(i) for i in layers), table),
+            key_values=_key_values(table, layers),
             weights=Weights(weights) if weights else None,
             position_offset=position_offset,
         )
@@ -110,3 +106,15 @@ class Injection:
     def size(self) -> int:
         """How many numbers are stored."""
         return sum(math.prod(t.shape) for name, t in self.tensors().items() if name != "key_values.layers")
+
+
+def _key_values(table: Tensor | None, layers: Tensor | None) -> KeyValues | None:
+    if table is None and layers is None:
+        return None
+    if table is None or layers is None:
+        raise ArtifactError("key/values without their layers, or layers without their key/values")
+    if table.ndim != 5 or table.shape[1] != 2 or layers.ndim != 1 or len(layers) != len(table):
+        raise ArtifactError(
+            f"key/values of shape {tuple(table.shape)} for {layers.numel()} layers, expected [L', 2, K, P, D]"
+        )
+    return KeyValues(tuple(int(i) for i in layers), table)

@@ -14,6 +14,7 @@ from torch import Tensor
 from foreword.backbone.backbone import Backbone
 from foreword.errors import ConfigError
 from foreword.methods.base import MethodSetup
+from foreword.text.pieces import adds_space
 
 Init = Literal["random", "vocabulary", "text", "labels"]
 
@@ -46,6 +47,8 @@ def text_ids(text: str | None, backbone: Backbone) -> list[int]:
     if not text or not text.strip():
         raise ConfigError("init: text needs init_text", do="give method.init_text, a sentence that describes the task")
     ids: list[int] = backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise ConfigError(f"the tokenizer makes no token of the initial text {text!r}", do="write it in words")
     return ids
 
 
@@ -62,8 +65,9 @@ def _sample(count: int, backbone: Backbone, generator: torch.Generator) -> list[
 
 def _label_vectors(setup: MethodSetup, table: Tensor) -> Tensor:
     tokenizer = setup.backbone.tokenizer
+    space = "" if adds_space(tokenizer) else " "
     rows = []
     for label in setup.labels:
-        ids = tokenizer(" " + label.replace("_", " "), add_special_tokens=False)["input_ids"]
+        ids = text_ids(space + label.replace("_", " "), setup.backbone)
         rows.append(table[ids].mean(0))
     return torch.stack(rows)

@@ -31,13 +31,14 @@ class MethodSetup:
     seed: int = 0
 
     def generator(self) -> torch.Generator:
+        """A fresh generator for the first values."""
         return torch.Generator().manual_seed(self.seed * 2)
 
 
 class Method(nn.Module, ABC):
     """A trainable module that compiles to plain data.
 
-    A subclass is one file: its `Config`, its parameters, and `compile`. `trains_readout` says whether a readout's own
+    A subclass is one file: its `Config`, its parameters, and `compiled`. `trains_readout` says whether a readout's own
     parameters are trained along; a hard prompt trains nothing.
     """
 
@@ -59,5 +60,5 @@ class Method(nn.Module, ABC):
         return template
 
     @abstractmethod
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         """The injection for the parameters as they are, with gradients."""

@@ -36,5 +36,5 @@ class Full(Method):
         own = dict(model.named_parameters())
         self.copies = nn.ParameterList([nn.Parameter(own[name].detach().clone()) for name in self.names])
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         return Injection(weights=Weights(dict(zip(self.names, self.copies, strict=True))))

@@ -23,5 +23,5 @@ class Hard(Method):
         name: Literal["hard"] = "hard"
         shots: int = Field(0, ge=0)
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         return Injection()

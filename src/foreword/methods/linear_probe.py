@@ -19,5 +19,5 @@ class LinearProbe(Method):
 
         name: Literal["linear-probe"] = "linear-probe"
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         return Injection()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
-from pydantic import Field
-from torch import Tensor, nn
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
 from foreword.config import MethodConfig
+from foreword.errors import ConfigError
 from foreword.injections import Injection, SoftTokens
 from foreword.methods._initial import initial_vectors
 from foreword.methods.base import Method, MethodSetup
@@ -35,6 +36,20 @@ class PTuning(Method):
         encoder_dropout: float = Field(0.0, ge=0, lt=1)
         residual: bool = False
 
+        @model_validator(mode="after")
+        def _encoder_is_used(self) -> Self:
+            lstm = self.encoder_reparameterization_type == "lstm"
+            if not lstm and (self.encoder_num_layers, self.encoder_dropout) != (2, 0.0):
+                raise ConfigError(
+                    "encoder_num_layers and encoder_dropout are the LSTM's, and the encoder is an MLP",
+                    do="set encoder_reparameterization_type: lstm, or take them out",
+                )
+            if lstm and self.encoder_dropout and self.encoder_num_layers == 1:
+                raise ConfigError(
+                    "encoder_dropout acts between the LSTM's layers, and there is one", do="set encoder_num_layers: 2"
+                )
+            return self
+
     def __init__(self, config: Config, setup: MethodSetup) -> None:
         super().__init__(config, setup)
         width = setup.backbone.geometry.embedding
@@ -53,7 +68,7 @@ class PTuning(Method):
         assert isinstance(config, SoftConfig)
         return place_soft_tokens(config, template)
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         made = self.encoder(self.embedding)
         return Injection(soft=SoftTokens(self.embedding + made if self.residual else made))
 

@@ -1,4 +1,4 @@
-"""P-Tuning, version 2 (Liu et al. 2022) = prefix tuning (Li and Liang 2021): keys and values in front of every layer."""
+"""P-Tuning, version 2 (Liu et al. 2022) = prefix tuning (Li and Liang 2021): key/values in front of every layer."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ class PTuningV2(Method):
                 raise ConfigError("encoder_hidden_size is the MLP's, and there is none", do="set prefix_projection")
             if self.init_text and self.init != "text":
                 raise ConfigError("init_text is given, and init does not ask for it", do="set init: text")
+            if self.init_std != 0.02 and (self.prefix_projection or self.init != "random"):
+                raise ConfigError("init_std is that of random key/values, and there are none", do="take init_std out")
             return self
 
     def __init__(self, config: Config, setup: MethodSetup) -> None:
@@ -110,7 +112,7 @@ class PTuningV2(Method):
         whole = backbone.key_values(backbone.embed(torch.tensor(ids, device=backbone.device)))
         return whole[list(self.layers), :, :, kept].clone()
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         if self.reparameterised:
             length = self.embedding.shape[0]
             made = self.encoder(self.embedding).view(length, *self.shape[:3], self.shape[4])
@@ -128,6 +130,8 @@ def chosen_layers(layers: Depth | list[int], count: int) -> tuple[int, ...]:
     if layers == "top-half":
         return tuple(range(count // 2, count))
     if layers == "bottom-half":
+        if count < 2:
+            raise ConfigError("layers: bottom-half of one layer is none", do="set layers: all")
         return tuple(range(count // 2))
     assert isinstance(layers, list)
     wrong = [layer for layer in layers if not -count <= layer < count]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from foreword.config import MethodConfig
@@ -26,14 +26,22 @@ class SoftConfig(MethodConfig):
     init: Init = "vocabulary"
     init_text: str | None = None
 
+    @model_validator(mode="after")
+    def _text_is_used(self) -> Self:
+        if self.init_text and self.init != "text":
+            raise ConfigError("init_text is given, and init does not ask for it", do="set init: text")
+        return self
+
 
 def place_soft_tokens(config: SoftConfig, template: Template, default: int = 20) -> Template:
     """The template with its soft slots, put in front where it has none."""
     if not template.has_soft:
         return template.in_front(config.num_virtual_tokens or default)
-    if config.num_virtual_tokens is not None and template.is_resolved and template.soft_count != config.num_virtual_tokens:
+    given = config.num_virtual_tokens
+    if given is not None and not (template.is_resolved and template.soft_count == given):
         raise ConfigError(
-            f"the template has {template.soft_count} soft tokens, and num_virtual_tokens says {config.num_virtual_tokens}",
+            f"num_virtual_tokens says {given}, and the soft slots of the template decide their own number",
+            where=str(template),
             do="leave num_virtual_tokens out where the template has soft slots",
         )
     return template
@@ -58,5 +66,5 @@ class PromptTuning(Method):
         assert isinstance(config, SoftConfig)
         return place_soft_tokens(config, template)
 
-    def compile(self) -> Injection:
+    def compiled(self) -> Injection:
         return Injection(soft=SoftTokens(self.vectors))

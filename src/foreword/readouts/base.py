@@ -26,6 +26,7 @@ class ReadoutSetup:
     seed: int = 0
 
     def generator(self) -> torch.Generator:
+        """A fresh generator for the first values, another than the method's."""
         return torch.Generator().manual_seed(self.seed * 2 + 1)
 
 

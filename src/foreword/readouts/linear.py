@@ -24,7 +24,8 @@ class Linear(Readout):
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
     nothing. `pair` compares the means u and v of the two segments by `[|u - v|, u * v]`, 2 H wide (Reimers and Gurevych
-    2019, section 3), for families with segment ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
+    2019, section 3), for families with segment ids. `auto` takes [CLS] where the tokenizer has one and the last token
+    elsewhere.
     """
 
     name: ClassVar[str] = "linear"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def save(path: Path, state: State, run: str) -> None:
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"cannot write the checkpoint: {error}", where=str(path), do="free some space") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be made has no temporary file either
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, run: str) -> State:
@@ -67,6 +69,7 @@ def load(path: Path, run: str) -> State:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         progress = Progress(**json.loads(header["progress"]))
+        generator = tensors["generator"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"the checkpoint is broken: {error}", where=str(path), do="start anew with --overwrite"
@@ -79,7 +82,7 @@ def load(path: Path, run: str) -> State:
     def group(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    return State(group("now."), group("best."), group("optimizer."), tensors["generator"], progress)
+    return State(group("now."), group("best."), group("optimizer."), generator, progress)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -44,17 +44,21 @@ class Interrupted(ForewordError):
 class Reporter(Protocol):
     """Who is told how the run goes: a progress bar, or nobody."""
 
-    def step(self, done: int, steps: int, loss: float) -> None: ...
+    def step(self, done: int, steps: int, loss: float) -> None:
+        """A step is done, of `steps` in all."""
 
-    def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        """The validation rows were scored."""
 
 
 class Silent:
     """A reporter that says nothing."""
 
-    def step(self, done: int, steps: int, loss: float) -> None: ...
+    def step(self, done: int, steps: int, loss: float) -> None:
+        """A step is done, of `steps` in all."""
 
-    def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        """The validation rows were scored."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ class Loop:
 
     @property
     def checkpoint(self) -> Path | None:
+        """Where the run's state is kept, if it is."""
         return None if self.folder is None else self.folder / "checkpoint.safetensors"
 
     def run(self, resume: bool = False) -> Progress:
@@ -168,7 +173,7 @@ class Loop:
 
     def backward(self, items: Sequence[Item]) -> float:
         """Gradients of the mean loss over `items`; the loss. The method is compiled once, whatever the pieces."""
-        injection = self.assembly.method.compile()
+        injection = self.assembly.method.compiled()
         groups = pieces(items, self.config.max_tokens)
         if len(groups) == 1:
             loss = self._loss(injection, items)
@@ -214,7 +219,9 @@ class Loop:
             return
         measured = self.evaluate(self.validation).metrics
         score = measured[self.config.metric]
-        progress.curve.append({"step": progress.step, "loss": loss, **{f"validation.{k}": v for k, v in measured.items()}})
+        progress.curve.append(
+            {"step": progress.step, "loss": loss, **{f"validation.{k}": v for k, v in measured.items()}}
+        )
         higher = METRICS[self.config.metric].higher_is_better
         if progress.best is None or (score > progress.best if higher else score < progress.best):
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
@@ -230,7 +237,7 @@ class Loop:
         self.assembly.method.eval()
         self.assembly.readout.eval()
         with torch.no_grad():
-            self.bank.put(OWNER, self.assembly.method.compile(), self.assembly.readout)
+            self.bank.put(OWNER, self.assembly.method.compiled(), self.assembly.readout)
         return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
 
     # -- state --------------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ def make_optimizer(config: TrainingConfig, trained: Mapping[str, Tensor]) -> tor
     readout = [p for name, p in trained.items() if name.startswith("readout.")]
     rates = (config.learning_rate, config.readout_learning_rate or config.learning_rate)
     groups = [
-        {"params": params, "lr": rate, "base_lr": rate} for params, rate in zip((method, readout), rates, strict=True) if params
+        {"params": params, "lr": rate, "base_lr": rate}
+        for params, rate in zip((method, readout), rates, strict=True)
+        if params
     ]
     if config.optimizer == "adafactor":
         return torch.optim.Adafactor(groups, weight_decay=config.weight_decay)

@@ -125,16 +125,14 @@ def _lowest_layer(assembly: Assembly) -> int | None:
     if not any(True for _ in assembly.method.parameters()):
         return None
     with torch.no_grad():
-        injection = assembly.method.compile()
+        injection = assembly.method.compiled()
     return injection.key_values.layers[0] if injection.key_values is not None else 0
 
 
 def _layer_parameters(assembly: Assembly) -> int:
     """The matrix entries that every token passes through, attention scores and embeddings left out."""
     embeddings = {id(m.weight) for m in assembly.backbone.trunk.modules() if isinstance(m, nn.Embedding)}
-    matrices = (
-        p for n, p in assembly.backbone.trunk.named_parameters() if p.ndim == 2 and not n.startswith("pooler.")
-    )
+    matrices = (p for n, p in assembly.backbone.trunk.named_parameters() if p.ndim == 2 and not n.startswith("pooler."))
     return sum(p.numel() for p in matrices if id(p) not in embeddings)
 
 

@@ -1,0 +1,121 @@
+"""Scores of the readouts, against a direct computation with the bare model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax
+
+from foreword.batch import collate
+from foreword.errors import TemplateError, Unsupported
+from support.backbones import CAUSAL, FAMILIES, MASKED, bare, shared
+from support.forewords import LABELS, ROWS, bank_of, close, items, make, scores
+
+
+def words_of(assembly):
+    return [(placed.label, placed.ids) for placed in assembly.readout.placement]
+
+
+def by_label(words, logs) -> torch.Tensor:
+    """The scores of the labels: the log of the summed probability of their words."""
+    columns = []
+    for label in range(len(LABELS)):
+        columns.append(torch.stack([log for (owner, _), log in zip(words, logs, strict=True) if owner == label]))
+    return torch.stack([column.logsumexp(0) for column in columns])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("readout", ["words", "long-words"])
+@pytest.mark.parametrize("family", CAUSAL)
+def test_causal_label_words_are_scored_by_the_chain_rule(family, readout, side):
+    assembly = make(family, "hard", readout, backbone=shared(family))
+    model, encoder = bare(family), assembly.reader.encoder
+    expected = []
+    for row in ROWS:
+        context = list(encoder.encode({"text": row["text"]}).ids)
+        logs = []
+        for _, ids in words_of(assembly):
+            total = torch.zeros(())
+            for number, token in enumerate(ids):
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([context + list(ids[:number])])).logits[0, -1]
+                total = total + log_softmax(logits, -1)[token]
+            logs.append(total)
+        expected.append(by_label(words_of(assembly), logs).log_softmax(-1))
+    found = scores(bank_of({"own": assembly}), items(assembly, owner="own"), side)
+    close([one.log_softmax(-1) for one in found], expected)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("readout", ["words", "long-words"])
+@pytest.mark.parametrize("family", MASKED)
+def test_masked_label_words_are_scored_at_as_many_masks(family, readout, side):
+    assembly = make(family, "hard", readout, backbone=shared(family))
+    model, encoder, mask = bare(family), assembly.reader.encoder, shared(family).tokenizer.mask_token_id
+    expected = []
+    for row in ROWS:
+        logs = []
+        for _, ids in words_of(assembly):
+            encoded = encoder.encode({"text": row["text"]}, masks=len(ids))
+            at = [place for place, token in enumerate(encoded.ids) if token == mask]
+            assert len(at) == len(ids)
+            with torch.no_grad():
+                logits = log_softmax(model(input_ids=torch.tensor([encoded.ids])).logits[0], -1)
+            logs.append(sum(logits[place, token] for place, token in zip(at, ids, strict=True)))
+        expected.append(by_label(words_of(assembly), logs).log_softmax(-1))
+    found = scores(bank_of({"own": assembly}), items(assembly, owner="own"), side)
+    close([one.log_softmax(-1) for one in found], expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_joint_scores_are_log_probabilities(family):
+    assembly = make(family, "hard", "long-words", backbone=shared(family))
+    assert all(float(one.max()) < 0 for one in scores(bank_of({"own": assembly}), items(assembly, owner="own")))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("position", ["last", "mean", "cls", "auto"])
+def test_the_linear_readout_is_a_matrix_on_one_state(family, position):
+    if position == "cls" and family in CAUSAL:
+        with pytest.raises(Unsupported, match=r"no \[CLS\]"):
+            make(family, "linear-probe", {"name": "linear", "position": "cls"}, backbone=shared(family))
+        return
+    assembly = make(family, "linear-probe", {"name": "linear", "position": position}, backbone=shared(family))
+    model, found = bare(family).base_model, scores(bank_of({"own": assembly}), items(assembly, owner="own"))
+    for row, score in zip(ROWS, found, strict=True):
+        ids = assembly.reader.encoder.encode({"text": row["text"]}).ids
+        with torch.no_grad():
+            states = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        read = {"last": states[-1], "cls": states[0], "mean": states.mean(0)}
+        read["auto"] = read["cls" if family in MASKED else "last"]
+        close([score], [assembly.readout.weight.detach() @ read[position] + assembly.readout.bias.detach()])
+
+
+def test_dropout_acts_in_training_only():
+    assembly = make("bert", "linear-probe", {"name": "linear", "dropout": 0.5}, backbone=shared("bert"))
+    batch = collate(items(assembly), 0)
+    states = torch.randn(*batch.ids.shape, 32)
+    assembly.readout.eval()
+    assert torch.equal(*(assembly.readout(states, batch, assembly.backbone) for _ in range(2)))
+    assembly.readout.train()
+    assert not torch.equal(*(assembly.readout(states, batch, assembly.backbone) for _ in range(2)))
+
+
+def test_label_words_that_say_nothing_are_refused():
+    for words in ({"bad": "good", "good": "good"}, {"bad": "good"}, {"nonsense": "good", "bad": "a", "good": "b"}):
+        with pytest.raises(TemplateError):
+            make("bert", "hard", {"name": "verbalizer", "words": words}, backbone=shared("bert"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_label_with_several_words_sums_their_probabilities(family):
+    one = make(family, "hard", "words", backbone=shared(family))
+    first, second = one.config.readout.words.values()
+    both = {"name": "verbalizer", "words": {"bad": [first, second], "good": ["was"]}}
+    joint = make(family, "hard", both, backbone=shared(family), template="{text} It was {mask}")
+    single = {"name": "verbalizer", "words": {"bad": [first], "good": [second]}}
+    apart = make(family, "hard", single, backbone=shared(family), template="{text} It was {mask}")
+    found = scores(bank_of({"own": joint}), items(joint, owner="own")[:3])
+    parts = scores(bank_of({"own": apart}), items(apart, owner="own")[:3])
+    if joint.readout.words.single:
+        close([score[0] for score in found], [part.logsumexp(0) for part in parts])
