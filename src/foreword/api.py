@@ -180,12 +180,9 @@ def _finish(prepared: Prepared, progress: Progress, place: Path | None) -> Resul
     """Score the trained parts and write everything down."""
     assembly, dataset = prepared.assembly, prepared.dataset
     name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
-    assembly.method.eval()
-    with torch.no_grad():
-        injection = assembly.method.compiled().detached()
     assembly.readout.eval().requires_grad_(False)
     bank = Bank(assembly.backbone)
-    bank.put(name, injection, assembly.readout)
+    bank.put(name, assembly.method.at_rest(), assembly.readout)
     held_out = {s: prepared.items[s] for s in ("validation", "test") if prepared.items.get(s)}
     budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
     scored = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from foreword import registry
@@ -66,7 +66,7 @@ class Assembly:
 
     def stored(self) -> int:
         """How many numbers an artifact of this run stores: the compiled injection and the readout."""
-        return self.method.compiled().size() + sum(p.numel() for p in self.readout.parameters())
+        return self.method.at_rest().size() + sum(p.numel() for p in self.readout.parameters())
 
 
 def assemble(
@@ -77,19 +77,21 @@ def assemble(
     **Raises** `ConfigError`, `TemplateError` or `Unsupported` for parts that do not go together.
     """
     method_class: type[Method] = registry.methods.get(config.method.name)
-    template = method_class.place(config.method, template_of(config.template, task)).resolve(backbone.tokenizer)
     readout_config = config.readout or default_readout(method_class)
+    text = answered(template_of(config.template, task), readout_config)
+    template = method_class.place(config.method, text).resolve(backbone.tokenizer)
     if method_class.trains_readout is False and readout_config.name == "linear":
         raise Unsupported(
             f"{config.method.name} trains nothing, and a linear readout says nothing before it is trained",
             do="use readout: verbalizer, or method: linear-probe",
         )
-    shots = getattr(config.method, "shots", 0)
-    shown = demonstrations(train, shots, task, spoken_labels(readout_config, labels), config.seed) if shots else ()
-    encoder = encoder_of(config.template, template, backbone, shown)
-    reader = reader_of(readout_config, backbone, task, labels, encoder, config.seed)
     setup = MethodSetup(backbone, template, tuple(labels), readout_config.name == "verbalizer", config.seed)
     method = method_class(config.method, setup)
+    shots = getattr(config.method, "shots", 0)
+    shown = demonstrations(train, shots, task, spoken_labels(readout_config, labels), config.seed) if shots else ()
+    offset = method.at_rest().position_offset
+    encoder = encoder_of(config.template, template, backbone, shown, offset)
+    reader = reader_of(readout_config, backbone, task, labels, encoder, config.seed)
     assembly = Assembly(config.model_copy(update={"readout": readout_config}), backbone, method, reader)
     if method_class.trains_readout and not assembly.trained():
         raise Unsupported(
@@ -112,11 +114,22 @@ def template_of(config: TemplateConfig, task: Task) -> Template:
     return template
 
 
+def answered(template: Template, readout: ReadoutConfig) -> Template:
+    """The template with a `{mask}` at its end where label words need one and it has none."""
+    if readout.name != "verbalizer" or template.has_mask:
+        return template
+    return Template((*template.parts, *Template.parse("{mask}").parts))
+
+
 def encoder_of(
-    config: TemplateConfig, template: Template, backbone: Backbone, shown: Sequence[Demonstration] = ()
+    config: TemplateConfig,
+    template: Template,
+    backbone: Backbone,
+    shown: Sequence[Demonstration] = (),
+    position_offset: int = 0,
 ) -> Encoder:
-    """The encoder; the text may fill what positions the virtual tokens leave."""
-    positions = backbone.geometry.positions
+    """The encoder; the text may fill what positions the injection leaves. Soft slots count as text here."""
+    positions = backbone.geometry.positions - position_offset
     longest = min(config.max_length or positions, positions)
     shorten = None if config.shorten is None else tuple(config.shorten)
     return Encoder(
@@ -127,11 +140,8 @@ def encoder_of(
 def reader_of(
     config: ReadoutConfig, backbone: Backbone, task: Task, labels: Sequence[str], encoder: Encoder, seed: int
 ) -> Reader:
-    """Readout and encoder together. **Raises** `TemplateError` for label words without a `{mask}` to stand at."""
+    """Readout and encoder together."""
     readout_class: type[Readout] = registry.readouts.get(config.name)
-    if config.name == "verbalizer" and not encoder.template.has_mask:
-        parts = (*encoder.template.parts, *Template.parse("{mask}").parts)
-        encoder = replace(encoder, template=Template(parts))
     setup = ReadoutSetup(backbone, tuple(labels), encoder.answer_prefix, seed)
     return Reader(task, tuple(labels), encoder, readout_class(config, setup))
 
@@ -139,7 +149,7 @@ def reader_of(
 def spoken_labels(config: ReadoutConfig, labels: Sequence[str]) -> dict[str, str]:
     """The word that stands for each label in a worked example: its first label word, or its name."""
     words: Mapping[str, str | list[str]] = getattr(config, "words", None) or {}
-    first = {label: word if isinstance(word, str) else word[0] for label, word in words.items()}
+    first = {label: word if isinstance(word, str) else word[0] for label, word in words.items() if word}
     return {label: first.get(label, label.replace("_", " ")) for label in labels}
 
 

@@ -59,7 +59,8 @@ class Artifact:
             max_length=template.max_length, shorten=template.shorten, keep=template.keep, chat=template.chat
         )
         parsed = Template.parse(template.text).resolve(backbone.tokenizer)
-        encoder = encoder_of(config, parsed, backbone, [(d, a) for d, a in template.demonstrations])
+        shown, offset = [(fields, answer) for fields, answer in template.demonstrations], self.manifest.position_offset
+        encoder = encoder_of(config, parsed, backbone, shown, offset)
         readout = named(registry.readouts, self.manifest.readout, ReadoutConfig)
         task = registry.tasks.get(self.manifest.task)()
         reader = reader_of(readout, backbone, task, self.manifest.labels, encoder, 0)
@@ -122,7 +123,7 @@ def describe(
             chat=encoder.chat,
             demonstrations=[(dict(shown), answer) for shown, answer in encoder.demonstrations],
         ),
-        position_offset=assembly.method.compiled().position_offset,
+        position_offset=assembly.method.at_rest().position_offset,
         parameters={
             "trained": sum(p.numel() for p in assembly.trained().values()),
             "stored": assembly.stored(),
@@ -138,9 +139,7 @@ def describe(
 
 
 def _write(assembly: Assembly, folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]]) -> Manifest:
-    assembly.method.eval()
-    with torch.no_grad():
-        injection = assembly.method.compiled().detached()
+    injection = assembly.method.at_rest()
     tensors = {f"injection.{k}": v for k, v in injection.tensors().items()}
     tensors |= {f"readout.{k}": v for k, v in assembly.readout.state_dict().items()}
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}

@@ -62,3 +62,12 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def compiled(self) -> Injection:
         """The injection for the parameters as they are, with gradients."""
+
+    @torch.no_grad()
+    def at_rest(self) -> Injection:
+        """The injection for use: a copy without gradients and without dropout. The method's mode stays as it was."""
+        training = self.training
+        self.eval()
+        injection = self.compiled().detached()
+        self.train(training)
+        return injection

@@ -24,7 +24,7 @@ from foreword.assembly import Assembly
 from foreword.bank import Bank
 from foreword.batch import Item, collate, pieces
 from foreword.config import TrainingConfig
-from foreword.errors import ConfigError, ForewordError, did_you_mean
+from foreword.errors import ArtifactError, ConfigError, ForewordError, did_you_mean
 from foreword.evaluation.metrics import METRICS
 from foreword.evaluation.scoring import Scored, evaluate_items
 from foreword.injections import Injection
@@ -234,10 +234,8 @@ class Loop:
 
     def evaluate(self, items: Sequence[Item]) -> Scored:
         """Score items with the parameters as they are."""
-        self.assembly.method.eval()
         self.assembly.readout.eval()
-        with torch.no_grad():
-            self.bank.put(OWNER, self.assembly.method.compiled(), self.assembly.readout)
+        self.bank.put(OWNER, self.assembly.method.at_rest(), self.assembly.readout)
         return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
 
     # -- state --------------------------------------------------------------------------------------------------
@@ -257,6 +255,14 @@ class Loop:
             checkpoint.save(self.checkpoint, state, self.run_id)
 
     def _restore(self, state: State) -> None:
+        shapes = {name: parameter.shape for name, parameter in self.trained.items()}
+        for saved in (state.now, state.best):
+            if {name: tensor.shape for name, tensor in saved.items()} != shapes:
+                raise ArtifactError(
+                    "the checkpoint holds other parameters than this run trains",
+                    where=str(self.checkpoint),
+                    do="start anew with --overwrite",
+                )
         self._load(dict(state.now))
         self.best, self.progress = dict(state.best), state.progress
         checkpoint.restore_optimizer(self.optimizer, state.optimizer)

@@ -124,8 +124,7 @@ def _lowest_layer(assembly: Assembly) -> int | None:
     """The lowest layer whose backward pass is needed; None where only the readout learns."""
     if not any(True for _ in assembly.method.parameters()):
         return None
-    with torch.no_grad():
-        injection = assembly.method.compiled()
+    injection = assembly.method.at_rest()
     return injection.key_values.layers[0] if injection.key_values is not None else 0
 
 
