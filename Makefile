@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick models test test-all lint format clean
+.PHONY: help install demo demo-quick models test test-all lint results format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: .venv/.installed-dev ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
+
+results: .venv/.installed ## the tables of results/, from the recorded runs
+	$(BIN)/python scripts/summary.py
 
 format: .venv/.installed-dev ## rewrite the files the way `make lint` wants them
 	$(BIN)/ruff check --fix .

@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.folders import bert_folder, data_file, gpt2_folder, rows, settings, write_rows  # noqa: F401
 
 import foreword
 from foreword import api
 from foreword.errors import BackboneError, ConfigError, DataError, ForewordError, TemplateError, Unsupported
 from foreword.training.loop import Interrupted
+from support.folders import rows, settings, write_rows
 
-pytestmark = pytest.mark.usefixtures("bert_folder")
 
-
-def test_a_run_writes_its_whole_record(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_writes_its_whole_record(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
     made = foreword.train(settings(bert_folder, data_file), folder=tmp_path / "run")
     written = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(made.record))
@@ -35,7 +33,7 @@ def test_a_run_writes_its_whole_record(bert_folder: Path, data_file: Path, tmp_p
     }
 
 
-def test_the_saved_settings_repeat_the_run(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_saved_settings_repeat_the_run(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
     first = foreword.train(settings(bert_folder, data_file, seed=3), folder=tmp_path / "one")
     second = foreword.train(tmp_path / "one" / "run.yaml", folder=tmp_path / "two")
     same = ("test", "validation", "curve", "config", "data", "backbone_fingerprint", "parameters")
@@ -61,7 +59,10 @@ class Killer:
 
 @pytest.mark.parametrize("at", [1, 3, 4])
 def test_law_7_a_killed_run_goes_on_as_if_nothing_had_happened(
-    at: int, bert_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+    at: int,
+    bert_folder: Path,
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     values = settings(bert_folder, data_file, training={"epochs": 3, "batch_size": 8, "learning_rate": 0.01})
     whole = foreword.train(values, folder=tmp_path / "whole")
@@ -74,7 +75,7 @@ def test_law_7_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert logs[0] == logs[1]
 
 
-def test_a_folder_with_a_run_is_not_overwritten(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_folder_with_a_run_is_not_overwritten(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
     values = settings(bert_folder, data_file)
     foreword.train(values, folder=tmp_path / "run")
     with pytest.raises(ConfigError, match="there is a run already"):
@@ -84,7 +85,7 @@ def test_a_folder_with_a_run_is_not_overwritten(bert_folder: Path, data_file: Pa
     foreword.train({**values, "seed": 9}, folder=tmp_path / "run", overwrite=True)
 
 
-def test_a_folder_that_is_no_run_is_never_deleted(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_folder_that_is_no_run_is_never_deleted(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     foreword.train(settings(bert_folder, data_file), folder=tmp_path / "mine", overwrite=True)
@@ -112,25 +113,30 @@ def test_a_folder_that_is_no_run_is_never_deleted(bert_folder: Path, data_file: 
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_left(
-    changes: dict[str, Any], error: type[ForewordError], message: str, bert_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+    changes: dict[str, Any],
+    error: type[ForewordError],
+    message: str,
+    bert_folder: Path,
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(error, match=message):
         api.prepare(api.as_config(settings(bert_folder, data_file, **changes)))
 
 
-def test_more_key_values_than_positions_are_refused(gpt2_folder: Path, data_file: Path) -> None:  # noqa: F811
+def test_more_key_values_than_positions_are_refused(gpt2_folder: Path, data_file: Path) -> None:
     method = {"name": "p-tuning-v2", "init": "text", "init_text": "a good story", "num_virtual_tokens": 96}
     with pytest.raises(ConfigError, match="positions"):
         foreword.train(settings(gpt2_folder, data_file, method=method))
 
 
-def test_a_run_whose_loss_is_not_finite_says_so(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+def test_a_run_whose_loss_is_not_finite_says_so(bert_folder: Path, data_file: Path) -> None:
     training = {"epochs": 40, "learning_rate": 1e30, "max_grad_norm": None, "batch_size": 8}
     with pytest.raises(ForewordError, match="loss is"):
         foreword.train(settings(bert_folder, data_file, training=training))
 
 
-def test_early_stopping_without_validation_rows_is_refused(bert_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_early_stopping_without_validation_rows_is_refused(bert_folder: Path, tmp_path: Path) -> None:
     data = write_rows(tmp_path / "d.jsonl", rows())
     values = settings(bert_folder, data, training={"patience": 2})
     values["data"]["split"] = {"validation": 0.0, "test": 0.25}
@@ -138,14 +144,14 @@ def test_early_stopping_without_validation_rows_is_refused(bert_folder: Path, tm
         foreword.train(values)
 
 
-def test_early_stopping_stops(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+def test_early_stopping_stops(bert_folder: Path, data_file: Path) -> None:
     training = {"epochs": 50, "batch_size": 8, "learning_rate": 1e-8, "patience": 2}
     made = foreword.train(settings(bert_folder, data_file, training=training))
     assert made.record["train"]["stopped_early"]
     assert made.record["train"]["steps"] == 6
 
 
-def test_predict_takes_texts_pairs_and_mappings(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+def test_predict_takes_texts_pairs_and_mappings(bert_folder: Path, data_file: Path) -> None:
     made = foreword.train(settings(bert_folder, data_file)).foreword
     [one] = made.predict(["a fine story"])
     assert [one] == made.predict([{"text": "a fine story"}]) == made.predict([("a fine story",)])
@@ -159,7 +165,7 @@ def test_predict_takes_texts_pairs_and_mappings(bert_folder: Path, data_file: Pa
         made.predict("one text")
 
 
-def test_a_degenerate_run_is_called_so(bert_folder: Path, data_file: Path) -> None:  # noqa: F811
+def test_a_degenerate_run_is_called_so(bert_folder: Path, data_file: Path) -> None:
     made = foreword.train(
         settings(bert_folder, data_file, method="linear-probe", training={"max_steps": 1, "learning_rate": 1e-12})
     )
@@ -167,7 +173,7 @@ def test_a_degenerate_run_is_called_so(bert_folder: Path, data_file: Path) -> No
     assert made.record["test"]["degenerate"] == (len(predicted) == 1)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
     import os
     import signal
 

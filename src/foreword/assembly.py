@@ -130,6 +130,12 @@ def encoder_of(
 ) -> Encoder:
     """The encoder; the text may fill what positions the injection leaves. Soft slots count as text here."""
     positions = backbone.geometry.positions - position_offset
+    if positions < 1:
+        raise ConfigError(
+            f"{position_offset} virtual tokens leave no positions for the text: {backbone.name} has "
+            f"{backbone.geometry.positions}",
+            do="lower method.num_virtual_tokens",
+        )
     longest = min(config.max_length or positions, positions)
     shorten = None if config.shorten is None else tuple(config.shorten)
     return Encoder(

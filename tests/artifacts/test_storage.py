@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.backbones import tiny
-from support.folders import bert_folder, data_file, gpt2_folder, settings  # noqa: F401
 
 import foreword
 from foreword import api
@@ -17,6 +15,8 @@ from foreword.artifacts import storage
 from foreword.artifacts.manifest import read_manifest
 from foreword.backbone.backbone import Backbone
 from foreword.errors import ArtifactError
+from support.backbones import tiny
+from support.folders import settings
 
 TEXTS = ["a fine story and a good cat", "the sad dog hates the bad day"]
 METHODS: list[Any] = [
@@ -30,13 +30,16 @@ METHODS: list[Any] = [
 
 
 @pytest.fixture
-def trained(bert_folder: Path, data_file: Path, tmp_path: Path) -> api.Result:  # noqa: F811
+def trained(bert_folder: Path, data_file: Path, tmp_path: Path) -> api.Result:
     return foreword.train(settings(bert_folder, data_file), folder=tmp_path / "run")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_law_7_what_is_loaded_is_bit_equal(
-    method: Any, bert_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+    method: Any,
+    bert_folder: Path,
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     made = foreword.train(settings(bert_folder, data_file, method=method), folder=tmp_path / "run")
     again = foreword.load(tmp_path / "run" / "artifact")
@@ -46,7 +49,9 @@ def test_law_7_what_is_loaded_is_bit_equal(
 
 
 def test_law_7_a_hard_prompt_with_examples_is_bit_equal(
-    gpt2_folder: Path, data_file: Path, tmp_path: Path  # noqa: F811
+    gpt2_folder: Path,
+    data_file: Path,
+    tmp_path: Path,
 ) -> None:
     words = {"good": "good", "bad": "bad people"}
     changes = {
@@ -73,7 +78,7 @@ def test_evaluating_the_loaded_one_gives_the_recorded_scores(trained: api.Result
     assert scored.predictions == trained.record["test"]["predictions"]
 
 
-def test_another_backbone_is_refused(trained: api.Result, gpt2_folder: Path) -> None:  # noqa: F811
+def test_another_backbone_is_refused(trained: api.Result, gpt2_folder: Path) -> None:
     assert trained.folder is not None
     other = tiny("bert")
     with torch.no_grad():
@@ -164,7 +169,9 @@ def test_a_folder_that_is_no_artifact_is_told(tmp_path: Path) -> None:
         foreword.load(tmp_path)
 
 
-def test_a_broken_artifact_is_told_before_a_model_is_loaded(trained: api.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_artifact_is_told_before_a_model_is_loaded(
+    trained: api.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(name: str) -> None:
         raise AssertionError("the model was loaded")
 

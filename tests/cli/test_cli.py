@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from support.folders import bert_folder, data_file, rows, settings, write_rows  # noqa: F401
 
 from foreword.cli import main as entry
+from support.folders import rows, settings, write_rows
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -40,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 @pytest.fixture
-def recipe(bert_folder: Path, data_file: Path, tmp_path: Path) -> Path:  # noqa: F811
+def recipe(bert_folder: Path, data_file: Path, tmp_path: Path) -> Path:
     return write_recipe(tmp_path, settings(bert_folder, data_file))
 
 
@@ -65,7 +65,9 @@ def test_train_evaluate_predict(run: Run, recipe: Path, tmp_path: Path) -> None:
     assert code == 0
     assert [a["input"] for a in answers] == ["a good day", "a bad day"]
     assert all(a["label"] in ("good", "bad") for a in answers)
-    code, piped, _ = run("predict", tmp_path / "r" / "artifact", "--json", stdin='a good day\n\n{"text": "a bad day"}\n')
+    code, piped, _ = run(
+        "predict", tmp_path / "r" / "artifact", "--json", stdin='a good day\n\n{"text": "a bad day"}\n'
+    )
     assert code == 0
     assert [json.loads(line)["label"] for line in piped.splitlines()] == [a["label"] for a in answers]
     (tmp_path / "in.txt").write_text("a good day\n", encoding="utf-8")
@@ -119,7 +121,7 @@ def bad_data(kind: str, tmp_path: Path) -> Path:
     ("kind", "message"),
     [
         ("missing column", "text"),
-        ("empty file", "empty"),
+        ("empty file", "no rows"),
         ("broken line", "41"),
         ("one class", "good"),
         ("wrong type", "text"),
@@ -127,7 +129,12 @@ def bad_data(kind: str, tmp_path: Path) -> Path:
     ],
 )
 def test_bad_data_is_told_before_a_model_is_loaded(
-    kind: str, message: str, run: Run, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    kind: str,
+    message: str,
+    run: Run,
+    bert_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from foreword import api
 
@@ -169,7 +176,7 @@ def test_no_artifact_is_told(command: str, run: Run, tmp_path: Path) -> None:
     assert "no foreword here" in err
 
 
-def test_no_network_is_told(run: Run, data_file: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_no_network_is_told(run: Run, data_file: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, settings(Path("no-such-org/no-such-model"), data_file))
     code, _, err = run("train", recipe, "--output", tmp_path / "r")
     assert code == 2
@@ -200,7 +207,7 @@ def test_empty_input_is_told(run: Run, recipe: Path, tmp_path: Path) -> None:
         assert message in err
 
 
-def test_models_and_doctor(run: Run, bert_folder: Path) -> None:  # noqa: F811
+def test_models_and_doctor(run: Run, bert_folder: Path) -> None:
     code, out, _ = run("models", "list", "--json")
     assert code == 0
     assert {card["name"] for card in json.loads(out)} == {"minilm-l6", "smollm2-135m-instruct"}

@@ -8,8 +8,9 @@ from torch.nn.functional import log_softmax
 
 from foreword.batch import collate
 from foreword.errors import TemplateError, Unsupported
+from foreword.training.loop import OWNER
 from support.backbones import CAUSAL, FAMILIES, MASKED, bare, shared
-from support.forewords import LABELS, ROWS, bank_of, close, items, make, scores
+from support.forewords import LABELS, PAIRS, ROWS, bank_of, close, hidden, items, loud, make, scores
 
 
 def words_of(assembly):
@@ -119,3 +120,39 @@ def test_a_label_with_several_words_sums_their_probabilities(family):
     parts = scores(bank_of({"own": apart}), items(apart, owner="own")[:3])
     if joint.readout.words.single:
         close([score[0] for score in found], [part.logsumexp(0) for part in parts])
+
+
+PAIR = {"name": "linear", "position": "pair"}
+SLOTS = {"prompt-middle": "{soft:2}{text1}{soft:1}{sep}{text2}{soft:3}", "v2-random": "{text1}{sep}{text2}"}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("method", SLOTS)
+def test_the_pair_readout_compares_the_segments_and_skips_virtual_tokens(method, side):
+    assembly = loud(make("bert", method, PAIR, rows=PAIRS, task="pair-classification", template=SLOTS[method]))
+    bank = bank_of({OWNER: assembly})
+    rows = items(assembly, PAIRS)
+    together = scores(bank, rows, side)
+    tokenizer = assembly.backbone.tokenizer
+    for row, example, found in zip(rows, PAIRS, together, strict=True):
+        [alone] = hidden(bank, [row])
+        first = [i for i, soft in enumerate(row.rows[0].soft) if soft < 0 and row.rows[0].types[i] == 0]
+        second = [i for i, soft in enumerate(row.rows[0].soft) if soft < 0 and row.rows[0].types[i] == 1]
+        plain = tokenizer(example["text1"], example["text2"])
+        assert len(first) + len(second) == len(plain["input_ids"])
+        assert len(second) == sum(plain["token_type_ids"])
+        u, v = alone[first].mean(0), alone[second].mean(0)
+        read = torch.cat([(u - v).abs(), u * v])
+        close([found], [assembly.readout.weight.detach() @ read + assembly.readout.bias.detach()])
+
+
+def test_the_pair_readout_of_one_segment_is_finite():
+    assembly = make("bert", "linear-probe", PAIR)
+    bank = bank_of({OWNER: assembly})
+    assert all(bool(torch.isfinite(score).all()) for score in scores(bank, items(assembly)))
+
+
+@pytest.mark.parametrize("family", ["roberta", "distilbert", "gpt2", "llama", "opt"])
+def test_the_pair_readout_needs_segments(family):
+    with pytest.raises(Unsupported, match="segment"):
+        make(family, "linear-probe", PAIR)

@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.backbones import _made, bare
 
-GOOD = ("a fine story and a good cat", "the happy dog likes the good day", "we like the fine sun", "good and happy people")
+GOOD = (
+    "a fine story and a good cat",
+    "the happy dog likes the good day",
+    "we like the fine sun",
+    "good and happy people",
+)
 BAD = ("a bad story and a sad cat", "the sad dog hates the bad day", "we hate the grey rain", "bad and sad people")
 
 
@@ -23,7 +29,10 @@ def model_folder(path: Path, family: str) -> Path:
 def rows(count: int = 32) -> list[dict[str, Any]]:
     """Labelled texts, half of each label, no text twice."""
     return [
-        {"text": f"{(GOOD if i % 2 else BAD)[i // 2 % 4]} {'very ' * (i // 8)}well", "label": "good" if i % 2 else "bad"}
+        {
+            "text": f"{(GOOD if i % 2 else BAD)[i // 2 % 4]} {'very ' * (i // 8)}well",
+            "label": "good" if i % 2 else "bad",
+        }
         for i in range(count)
     ]
 
