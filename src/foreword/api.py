@@ -26,7 +26,7 @@ from foreword.data.loading import task_for
 from foreword.errors import ConfigError, DataError
 from foreword.evaluation.scoring import Scored, evaluate_items, score_items
 from foreword.training.checkpoint import Progress
-from foreword.training.loop import OWNER, Loop, Reporter, check_metric
+from foreword.training.loop import OWNER, Loop, Reporter, check_training
 from foreword.training.plan import Plan, plan_of
 from foreword.training.record import record, write_json
 
@@ -129,7 +129,7 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
     task = task_for(config.data, config.task)
     template_of(config.template, task)
     dataset = load_data(config.data, task)
-    check_metric(config.training, task, bool(dataset.splits.get("validation")))
+    check_training(config.training, task, bool(dataset.splits.get("validation")))
     if backbone is None:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
@@ -137,6 +137,13 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
         split: [assembly.reader.item(row, OWNER) for row in rows] for split, rows in dataset.splits.items()
     }
     return Prepared(config, dataset, assembly, items)
+
+
+def swapped(prepared: Prepared) -> list[Item]:
+    """The training items with their two texts in the other order."""
+    first, second = prepared.assembly.reader.task.fields
+    rows = prepared.dataset.rows("train")
+    return [prepared.assembly.reader.item({**r, first: r[second], second: r[first]}, OWNER) for r in rows]
 
 
 def train(
@@ -171,7 +178,8 @@ def train(
     if prepared.assembly.trained():
         train_rows, validation = prepared.items["train"], prepared.items.get("validation", [])
         run = configs.dump(config)
-        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run)
+        twins = swapped(prepared) if config.training.swap_pairs else ()
+        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run, twins)
         progress = loop.run(resume)
     return _finish(prepared, progress, place)
 

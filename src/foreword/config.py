@@ -97,6 +97,7 @@ class TrainingConfig(Settings):
     evaluate_every: int | None = Field(None, ge=1, description="steps; default: once an epoch")
     metric: str = "accuracy"
     patience: int | None = Field(None, ge=1, description="evaluations without improvement before stopping")
+    swap_pairs: bool = Field(False, description="a pair's two texts change places in every other epoch")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; default: at every evaluation")
 
 

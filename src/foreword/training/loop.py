@@ -80,20 +80,23 @@ def schedule_of(assembly: Assembly, rows: int) -> Schedule:
     return Schedule(rows, per_epoch, steps, config.evaluate_every or per_epoch)
 
 
-def check_metric(config: TrainingConfig, task: Task, validated: bool) -> None:
-    """**Raises** `ConfigError` for a metric that the task does not have, and for early stopping on nothing."""
+def check_training(config: TrainingConfig, task: Task, validated: bool) -> None:
+    """**Raises** `ConfigError` for what the task or the data does not have: a metric, validation rows, pairs."""
     known = {*task.metrics, "loss"}
     if config.metric not in known:
         raise ConfigError(f"training.metric: unknown metric '{config.metric}'", do=did_you_mean(config.metric, known))
     if config.patience is not None and not validated:
         raise ConfigError("early stopping needs validation rows, and there are none", do="take out training.patience")
+    if config.swap_pairs and len(task.fields) != 2:
+        raise ConfigError(f"training.swap_pairs is for tasks of two texts, and {task.name} has {len(task.fields)}")
 
 
 class Loop:
     """One run's training.
 
     **Arguments:** the parts to train; items of train and validation (which may be empty); `folder` for checkpoints, or
-    None to keep nothing; `log` is given one record a step and an evaluation.
+    None to keep nothing; `log` is given one record a step and an evaluation. `swapped`: the same training items with
+    their two texts in the other order, where the settings ask for it (`swap_pairs`).
     """
 
     def __init__(
@@ -105,8 +108,10 @@ class Loop:
         reporter: Reporter | None = None,
         log: Callable[[dict[str, Any]], None] = lambda record: None,
         run: str = "",
+        swapped: Sequence[Item] = (),
     ) -> None:
         self.assembly, self.train_items, self.validation = assembly, train, validation
+        self.swapped = swapped
         self.config = assembly.config.training
         self.folder, self.reporter, self.log, self.run_id = folder, reporter or Silent(), log, run
         self.trained: dict[str, torch.nn.Parameter] = assembly.trained()
@@ -115,7 +120,7 @@ class Loop:
         self.progress = Progress()
         self.best = self._copy()
         self.bank = Bank(assembly.backbone)
-        check_metric(self.config, assembly.reader.task, bool(validation))
+        check_training(self.config, assembly.reader.task, bool(validation))
 
     @property
     def checkpoint(self) -> Path | None:
@@ -160,7 +165,7 @@ class Loop:
         self.assembly.readout.train()
         set_rate(self.optimizer, self.config, step, self.schedule.steps)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.backward([self.train_items[i] for i in self._batches[at]])
+        loss = self.backward([self._item(i, epoch) for i in self._batches[at]])
         if not math.isfinite(loss):
             raise ForewordError(
                 f"the loss is {loss} at step {step + 1}",
@@ -170,6 +175,10 @@ class Loop:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
         self.optimizer.step()
         return loss
+
+    def _item(self, index: int, epoch: int) -> Item:
+        """The item, or its twin in the other order: one half of them in even epochs, the other half in odd ones."""
+        return self.swapped[index] if self.swapped and (index + epoch) % 2 else self.train_items[index]
 
     def backward(self, items: Sequence[Item]) -> float:
         """Gradients of the mean loss over `items`; the loss. The method is compiled once, whatever the pieces."""
