@@ -191,3 +191,70 @@ def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, 
     resumed = foreword.train(values, folder=tmp_path / "run", resume=True)
     whole = foreword.train(values)
     assert resumed.record["curve"] == whole.record["curve"]
+
+
+def test_three_classes(bert_folder: Path, tmp_path: Path) -> None:
+    three = [{**row, "label": ("bad", "good", "so so")[i % 3]} for i, row in enumerate(rows(36))]
+    values = settings(bert_folder, write_rows(tmp_path / "three.jsonl", three))
+    made = foreword.train(values, folder=tmp_path / "run")
+    assert made.record["labels"] == ["bad", "good", "so so"]
+    assert {"accuracy", "macro_f1", "mcc", "loss"} <= set(made.record["test"])
+    assert "f1" not in made.record["test"] and "f1" not in made.record["test"]["majority"]
+    assert foreword.load(tmp_path / "run" / "artifact").predict(["a good day"])[0].label in made.record["labels"]
+    with pytest.raises(ConfigError, match="two classes, and there are 3"):
+        foreword.train({**values, "training": {"metric": "f1"}})
+
+
+def test_evaluate_refuses_rows_without_a_class_number(bert_folder: Path, data_file: Path) -> None:
+    model = foreword.train(settings(bert_folder, data_file)).foreword
+    assert len(model.evaluate([{"text": "a good day", "label": 1}]).predictions) == 1
+    for wrong in ("good", 2, -1, None):
+        with pytest.raises(DataError, match="row 1"):
+            model.evaluate([{"text": "a good day", "label": wrong}])
+    with pytest.raises(DataError, match="no rows"):
+        model.evaluate([])
+    with pytest.raises(DataError, match="1 text"):
+        model.predict([5])  # type: ignore[list-item]
+
+
+def test_a_replaced_run_leaves_no_artifact_of_the_old_one(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    values = settings(bert_folder, data_file)
+    foreword.train(values, folder=tmp_path / "run")
+    with pytest.raises(Killed):
+        foreword.train({**values, "seed": 1}, folder=tmp_path / "run", overwrite=True, reporter=Killer(1))
+    assert not (tmp_path / "run" / "artifact").exists()
+
+
+def test_resume_drops_half_a_line_of_the_log(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    values = settings(bert_folder, data_file)
+    with pytest.raises(Killed):
+        foreword.train(values, folder=tmp_path / "run", reporter=Killer(3))
+    log = tmp_path / "run" / "metrics.jsonl"
+    log.write_text(log.read_text(encoding="utf-8") + '{"step": 3, "lo', encoding="utf-8")
+    foreword.train(values, folder=tmp_path / "run", resume=True)
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in entries if "loss" in entry] == [1, 2, 3, 4]
+
+
+def test_parameters_that_are_not_finite_are_never_saved(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    training = {"optimizer": "adafactor", "learning_rate": 1e6, "max_steps": 1, "weight_decay": 1e300}
+    with pytest.raises(ForewordError, match="not finite|loss is"):
+        foreword.train(settings(bert_folder, data_file, training=training), folder=tmp_path / "run")
+    assert not (tmp_path / "run" / "artifact").exists()
+
+
+def test_the_plan_counts_a_row_once_however_many_variants_it_has(bert_folder: Path, data_file: Path) -> None:
+    words = {"name": "verbalizer", "words": {"good": "very good", "bad": "bad"}}
+    values = settings(bert_folder, data_file, readout=words, template={"text": "{text} {mask}", "max_length": 12})
+    plan = api.prepare(api.as_config(values)).plan
+    assert plan.train_rows == 16
+    assert plan.cut.startswith("16 of 16 rows")
+
+
+def test_the_plan_of_a_hard_prompt_expects_one_evaluation(bert_folder: Path, data_file: Path) -> None:
+    plans = [
+        api.prepare(api.as_config(settings(bert_folder, data_file, method="hard", training={"epochs": n}))).plan
+        for n in (1, 500)
+    ]
+    assert plans[0].tflops == plans[1].tflops
+    assert plans[0].steps == plans[1].steps == 0

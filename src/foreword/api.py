@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,14 @@ class Foreword:
         return [self._prediction(row) for row in probabilities]
 
     def evaluate(self, rows: Sequence[Example], advance: Callable[[int], None] = lambda n: None) -> Scored:
-        """Score rows that have a `label`, a class number in the order of `labels`."""
+        """Score rows that have a `label`, a class number in the order of `labels`. **Raises** `DataError`."""
+        target = self.reader.task.target
+        if not rows:
+            raise DataError("there are no rows to evaluate", do="give at least one")
+        for number, row in enumerate(rows, 1):
+            if not isinstance(label := row.get(target), Integral) or not 0 <= int(label) < len(self.labels):
+                do = f"give a number from 0 to {len(self.labels) - 1}, for {', '.join(self.labels)}"
+                raise DataError(f"the {target} of a row is {label!r}, no class number", where=f"row {number}", do=do)
         items = [self.reader.item(row, self.name) for row in rows]
         return evaluate_items(self.bank, items, self.reader.task.metrics, MAX_TOKENS, advance)
 
@@ -82,7 +91,7 @@ class Foreword:
             if missing:
                 raise DataError(f"an input lacks the text field '{missing[0]}'", do=f"give {', '.join(fields)}")
             return {name: given[name] for name in fields}
-        texts = (given,) if isinstance(given, str) else tuple(given)
+        texts = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
         if len(texts) != len(fields) or not all(isinstance(text, str) for text in texts):
             raise DataError(
                 f"an input of this task has {len(fields)} text(s) ({', '.join(fields)}), not {len(texts)}",
@@ -129,7 +138,7 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
     task = task_for(config.data, config.task)
     template_of(config.template, task)
     dataset = load_data(config.data, task)
-    check_training(config.training, task, bool(dataset.splits.get("validation")))
+    check_training(config.training, task, bool(dataset.splits.get("validation")), len(dataset.labels))
     if backbone is None:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
@@ -221,12 +230,28 @@ def load(folder: str | Path, backbone: Backbone | None = None) -> Foreword:
 
 
 def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] | None = None) -> Dataset:
-    """The data to evaluate a foreword on: those of its run, or `source`, with the foreword's own labels."""
-    values = dict(foreword.manifest.run["data"])
-    if source is not None:
-        values = {"source": source, "columns": dict(columns or {}), "labels": list(foreword.labels)}
-    config = configs.build(DataConfig, values)
-    return load_data(config, foreword.reader.task)
+    """The data to evaluate a foreword on: those of its run, or `source`, with the foreword's own labels.
+
+    A file that the foreword was not trained on is one whole test split. **Raises** `DataError`.
+    """
+    run = foreword.manifest.run.get("data")
+    known = isinstance(run, Mapping) and source == run.get("source") and not columns
+    if source is not None and not known:
+        values: Mapping[str, Any] = {"source": source, "columns": dict(columns or {}), "labels": list(foreword.labels)}
+    elif columns:
+        raise DataError("columns are those of a data source, and none is given", do="name it by --data")
+    elif not isinstance(run, Mapping):
+        raise DataError("the foreword does not say what it was trained on", do="name a data source by --data")
+    else:
+        values = run
+    dataset = load_data(configs.build(DataConfig, values), foreword.reader.task, held_out=values is not run)
+    if dataset.labels != foreword.labels:
+        raise DataError(
+            f"the labels of the data are {', '.join(dataset.labels)}, and the foreword's {', '.join(foreword.labels)}",
+            where=dataset.source,
+            do="give data with the foreword's labels by --data",
+        )
+    return dataset
 
 
 def as_config(config: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
@@ -239,6 +264,10 @@ def as_config(config: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
 def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
     """**Raises** `ConfigError` when another run is in the folder. Nothing is written yet."""
     saved = place / "run.yaml"
+    if resume and overwrite:
+        raise ConfigError("a run is either resumed or replaced, not both", do="leave out --resume or --overwrite")
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"a run is kept in a folder, and this is a file: {place}", do="choose another by --output")
     if resume and saved.exists():
         if configs.load(saved) != config:
             raise ConfigError(
@@ -257,6 +286,8 @@ def make_folder(place: Path, config: RunConfig, *, anew: bool) -> None:
         if anew:
             for name in ("checkpoint.safetensors", "metrics.jsonl", "plan.json", "result.json", "run.yaml"):
                 (place / name).unlink(missing_ok=True)
+            if (place / "artifact" / "foreword.json").is_file():  # else an interrupted run would keep another's
+                shutil.rmtree(place / "artifact")
         place.mkdir(parents=True, exist_ok=True)
         (place / "run.yaml").write_text(configs.dump(config), encoding="utf-8")
     except OSError as error:
@@ -272,7 +303,9 @@ def _log(place: Path | None) -> Callable[[dict[str, Any]], None]:
     def write(entry: dict[str, Any]) -> None:
         step = entry["step"]
         if path.exists() and not seen:
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] < step]
+            lines = path.read_text(encoding="utf-8").splitlines()
+            whole = (line for line in lines if line.endswith("}"))  # a killed process may leave half a line
+            kept = [line for line in whole if json.loads(line)["step"] < step]
             path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         seen.append(step)
         with path.open("a", encoding="utf-8") as file:

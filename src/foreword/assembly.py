@@ -109,7 +109,7 @@ def default_readout(method: type[Method]) -> ReadoutConfig:
 
 def template_of(config: TemplateConfig, task: Task) -> Template:
     """The run's template, or the task's, checked against the task's fields."""
-    template = Template.parse(config.text or task.default_template)
+    template = Template.parse(task.default_template if config.text is None else config.text)
     template.check(task.fields)
     return template
 

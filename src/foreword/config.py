@@ -84,13 +84,13 @@ class TrainingConfig(Settings):
     """
 
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
-    readout_learning_rate: float | None = Field(None, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1e30)
+    readout_learning_rate: float | None = Field(None, gt=0, le=1e30)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps")
     max_grad_norm: float | None = Field(1.0, gt=0)
-    epochs: float = Field(10, gt=0)
+    epochs: float = Field(10, gt=0, le=1e9)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     max_tokens: int = Field(16384, ge=16)
@@ -111,8 +111,8 @@ class RunConfig(Settings):
     method: SerializeAsAny[MethodConfig]
     readout: SerializeAsAny[ReadoutConfig] | None = None
     training: TrainingConfig = TrainingConfig()
-    seed: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    threads: int | None = Field(None, ge=1, le=4096)
     output: str | None = None
 
     @field_validator("data", mode="before")
@@ -150,11 +150,11 @@ def named(known: registry.Registry[Any], value: Any, base: type[S]) -> S:
     if not isinstance(fields, Mapping) or "name" not in fields:
         raise ConfigError(f"a {known.kind} needs a name", do=f"known: {', '.join(known.names)}")
     config: type[S] = known.get(str(fields["name"])).Config
-    return build(config, fields)
+    return build(config, fields, f"{known.kind} {fields['name']}")
 
 
 def build(cls: type[S], values: Mapping[str, Any], where: str | None = None) -> S:
-    """`cls` from plain values. **Raises** `ConfigError` that names every wrong field and its reason."""
+    """`cls` from plain values. **Raises** `ConfigError` that names every wrong field, and why."""
     try:
         return cls.model_validate(dict(values))
     except ValidationError as error:
@@ -178,7 +178,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
         raise ConfigError(f"not valid YAML: {error}", where=str(path)) from None
     if not isinstance(values, dict):
         raise ConfigError("a recipe is a mapping of fields to values", where=str(path))
@@ -207,4 +207,9 @@ def _override(values: dict[str, Any], item: str) -> None:
         group: dict[str, Any] = {} if child is None else child
         target[name] = group
         target = group
-    target[last] = yaml.safe_load(raw)
+    try:
+        target[last] = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "problem", None) or error
+        do = f"quote the value for YAML as well: '{path}=\"...\"'"
+        raise ConfigError(f"the value of the override '{item}' is not valid YAML: {reason}", do=do) from None

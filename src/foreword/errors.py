@@ -53,6 +53,15 @@ class Unsupported(ForewordError):
     """A combination of method, readout and backbone family that is refused by name, with the reason."""
 
 
+def is_text(value: str) -> bool:
+    """Whether a string can be written as UTF-8: half of a surrogate pair cannot, and no tokenizer takes it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint such as "did you mean 'linear'? known: linear, verbalizer"."""
     names = sorted(known)

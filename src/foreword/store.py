@@ -150,7 +150,7 @@ def resolve_model(name: str) -> str | Path:
     """
     if name in MODELS:
         return model_folder(name)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise BackboneError(

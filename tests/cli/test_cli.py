@@ -235,3 +235,86 @@ def test_help_answers_quickly() -> None:
     assert "Usage" in done.stdout
     # 0.4 s is the aim on a quiet machine, where it takes 0.3; a busy one gets some grace
     assert min(took) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("template.text={text} {mask}", "not valid YAML"),
+        ("seed=2020-13-45", "not valid YAML"),
+        ("seed=99999999999999999999", "seed"),
+        ("training.epochs=1e308", "epochs"),
+        ("training.learning_rate=1e38", "learning_rate"),
+        ("threads=100000000000", "threads"),
+        ("method.num_virtual_tokens=1000000000000", "memory is full"),
+        ("data.source=~nobody-of-that-name/x.csv", "no such file"),
+        ('template.text=""', "uses no field"),
+    ],
+)
+def test_an_override_that_cannot_work_is_told(override: str, message: str, run: Run, recipe: Path) -> None:
+    code, _, err = run("train", recipe, "--output", "r", "--set", override)
+    assert code == 2
+    assert message in err
+    assert not Path("r").exists()
+
+
+def test_places_that_cannot_hold_a_run_are_told(run: Run, recipe: Path, data_file: Path, tmp_path: Path) -> None:
+    before = data_file.read_bytes()
+    assert run("train", recipe, "--output", "r")[0] == 0
+    for arguments, message in (
+        (("--output", data_file), "this is a file"),
+        (("--output", data_file, "--overwrite"), "this is a file"),
+        (("--output", data_file / "x"), "cannot write"),
+        (("--output", "r", "--resume", "--overwrite"), "not both"),
+        (("--output", "a", "--result", tmp_path), "names a folder"),
+        (("--output", "b", "--result", data_file / "x.json"), "cannot write"),
+    ):
+        code, _, err = run("train", recipe, *arguments)
+        assert code == 2
+        assert message in err
+    assert data_file.read_bytes() == before
+    assert (tmp_path / "r" / "checkpoint.safetensors").exists(), "what was to be resumed is still there"
+    assert run("train", recipe, "--output", "q[/x]")[0] == 0, "a name that looks like markup"
+
+
+def test_a_recipe_in_this_folder_is_named_after_the_folder(run: Run, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(recipe.read_bytes())
+    assert run("train", "mine.yaml")[0] == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [f"{tmp_path.name}-mine-seed0"]
+
+
+def test_evaluate_scores_a_new_file_whole_and_refuses_other_labels(run: Run, recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--output", "r")[0] == 0
+    fresh = write_rows(tmp_path / "new.jsonl", [{**row, "text": row["text"] + " indeed"} for row in rows(9)])
+    code, out, err = run("evaluate", "r/artifact", "--data", fresh, "--json")
+    assert code == 0, err
+    assert (json.loads(out)["rows"], json.loads(out)["split"]) == (9, "test")
+    write_rows(fresh, [row for row in rows(12) if row["label"] == "good"])
+    assert json.loads(run("evaluate", "r/artifact", "--data", fresh, "--json")[1])["rows"] == 6, "one class is enough"
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_rows(folder / "train.jsonl", [{**row, "label": int(row["label"] == "bad")} for row in rows()])
+    (folder / "labels.json").write_text('["positive", "negative"]', encoding="utf-8")
+    for arguments, message in ((("--data", folder), "other labels"), (("--column", "text=body"), "--data")):
+        code, out, err = run("evaluate", "r/artifact", *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
+def test_predict_keeps_a_line_a_line_and_names_the_broken_one(run: Run, recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--output", "r")[0] == 0
+    code, out, _ = run("predict", "r/artifact", "--json", stdin="\ufeffa good\u2028day\r\na\x0cbad day\n")
+    assert code == 0
+    assert [json.loads(line)["input"] for line in out.split("\n")[:-1]] == ["a good\u2028day", "a\x0cbad day"]
+    code, _, err = run("predict", "r/artifact", stdin='{"text": "a"}\n\n{"txt": "b"}\n')
+    assert code == 2
+    assert "input 3" in err
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    for arguments, message in (
+        (("--file", tmp_path / "latin.txt"), "not UTF-8"),
+        (('{"text": "\\ud800"}',), "half a character"),
+        (('{"a":' * 100_000,), "broken JSON"),
+    ):
+        code, _, err = run("predict", "r/artifact", *arguments)
+        assert code == 2
+        assert message in err

@@ -108,3 +108,8 @@ def test_a_class_only_outside_of_training_is_refused():
     splits = {"train": examples(0, 1), "validation": examples(0), "test": examples(1, 2)}
     with pytest.raises(DataError, match="met only in test, never in training: 'maybe'"):
         checking.check_classes(splits, "label", ("no", "yes", "maybe"), "here")
+
+
+def test_half_a_character_is_told_where_it_stands():
+    with pytest.raises(DataError, match=r"half a character\n.*a\.jsonl:10"):
+        checking.select(table({"text": "a \ud800 b", "label": "yes"}), MAPPING, "label")

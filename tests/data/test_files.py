@@ -113,3 +113,9 @@ def test_broken_label_names_are_refused(tmp_path, content):
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(DataError, match="does not map"):
         files.read_label_names(tmp_path)
+
+
+def test_a_line_too_deep_to_read_is_a_broken_line(tmp_path):
+    (tmp_path / "deep.jsonl").write_text('{"a":' * 100_000 + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="broken line"):
+        files.read(tmp_path / "deep.jsonl")

@@ -130,3 +130,8 @@ def test_directions():
 )
 def test_degenerate(predictions, targets, expected):
     assert metrics.is_degenerate(predictions, targets) is expected
+
+
+def test_binary_f1_is_defined_for_two_classes_alone():
+    assert metrics.defined(("accuracy", "f1"), 2) == ("accuracy", "f1")
+    assert metrics.defined(("accuracy", "f1"), 3) == ("accuracy",)

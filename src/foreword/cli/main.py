@@ -51,9 +51,17 @@ def main() -> None:
         _say("stopped")
         sys.exit(130)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            _say("the disk is full\n  do:    free some space and run the command again")
+        elif error.filename is not None:  # a file or a folder that cannot be used, which is nobody's bug
+            _say(f"{error.strerror}\n  where: {error.filename}")
+        else:
             raise
-        _say("the disk is full\n  do:    free some space and run the command again")
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        _say("the memory is full\n  do:    lower the batch, its max_tokens, or what the method trains")
         sys.exit(2)
 
 

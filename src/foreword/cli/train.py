@@ -25,6 +25,7 @@ def train(
     """Train one run: a plan first, then training, then its scores beside the majority class."""
     from foreword import api, config
     from foreword.cli import render
+    from foreword.errors import ConfigError
     from foreword.training.record import write_json
 
     overrides = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
@@ -33,7 +34,9 @@ def train(
         prepared = api.prepare(run)
         typer.echo(json.dumps(prepared.plan.to_dict(), indent=1)) if as_json else render.plan(prepared.plan)
         return
-    folder = output or Path(run.output or f"runs/{recipe.parent.name}-{recipe.stem}-seed{run.seed}")
+    if result is not None and (result.is_dir() or not result.name):
+        raise ConfigError(f"--result names a folder: {result}", do="give the name of a JSON file")
+    folder = output or Path(run.output or f"runs/{recipe.absolute().parent.name}-{recipe.stem}-seed{run.seed}")
     with render.Bar() as bar:
         made = api.train(run, folder=folder, resume=resume, overwrite=overwrite, reporter=bar, on_plan=render.plan)
     if result is not None:
@@ -42,7 +45,9 @@ def train(
         typer.echo(json.dumps(made.record))
         return
     show(made.record)
-    render.out.print(f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."')
+    render.out.print(
+        f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."', markup=False, soft_wrap=True
+    )
 
 
 def show(record: dict) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
     artifact: Annotated[Path, typer.Argument(help="The folder of a foreword.")],
-    data: Annotated[str | None, typer.Option(help="A data source (default: the one it was trained on).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data source (default: the one it was trained on); a file is scored whole.")
+    ] = None,
     column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the source; may be repeated.")] = None,
     split: Annotated[str, typer.Option(help="Which split to score.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -57,11 +56,17 @@ def predict(
     """Predict labels: of arguments, of a file's lines, or of the standard input's lines."""
     from foreword import api
     from foreword.artifacts.storage import read
+    from foreword.errors import DataError, ForewordError
 
     read(artifact)
     lines = _lines(text or [], file)
     inputs = [_parse(line, number) for number, line in lines]
     foreword = api.load(artifact)
+    for (number, _), one in zip(lines, inputs, strict=True):
+        try:
+            foreword.example(one)
+        except ForewordError as error:  # the line is known here alone
+            raise DataError(error.what, where=f"input {number}", do=error.do) from None
     for given, made in zip(inputs, foreword.predict(inputs), strict=True):
         if as_json:
             typer.echo(json.dumps({"input": given, **vars(made)}, ensure_ascii=False))
@@ -77,15 +82,18 @@ def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
 
     if texts and file is not None:
         raise DataError("inputs were given twice: as arguments and as a file", do="give one of them")
-    if file is not None:
+    if file is None and not texts and sys.stdin.isatty():
+        raise DataError("nothing to predict", do="give texts as arguments, a --file, or lines of input")
+    if file is not None or not texts:
         try:
-            texts = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the inputs: {error}", where=str(file)) from None
-    elif not texts:
-        if sys.stdin.isatty():
-            raise DataError("nothing to predict", do="give texts as arguments, a --file, or lines of input")
-        texts = sys.stdin.read().splitlines()
+            content = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"cannot read the inputs: {error}", where=str(file or "standard input")) from None
+        except UnicodeDecodeError as error:
+            do = "give UTF-8, for example through iconv -f latin1 -t utf-8"
+            raise DataError(f"the inputs are not UTF-8: {error}", where=str(file or "standard input"), do=do) from None
+        # Only "\n" ends a line, as in data files: a form feed or U+2028 may stand inside a text.
+        texts = [line.removesuffix("\r") for line in content.removeprefix("\ufeff").split("\n")]
     found = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
     if not found:
         raise DataError("the input is empty", where=str(file) if file else None, do="give one input a line")
@@ -99,7 +107,8 @@ def _parse(line: str, number: int) -> str | list[str] | dict[str, str]:
     if line.lstrip().startswith("{"):
         try:
             found = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"broken JSON: {error.msg}", where=f"line {number}") from None
+        except (ValueError, RecursionError) as error:
+            do = 'a text that begins with a brace is given as {"text": "{..."}'
+            raise DataError(f"broken JSON: {error}", where=f"input {number}", do=do) from None
         return {str(name): value for name, value in found.items() if isinstance(value, str)}
     return line.split("\t") if "\t" in line else line

@@ -7,7 +7,7 @@ from typing import Any
 
 from foreword.data.dataset import Example, Split
 from foreword.data.files import Table
-from foreword.errors import DataError, did_you_mean
+from foreword.errors import DataError, did_you_mean, is_text
 from foreword.tasks.base import Task
 
 
@@ -42,6 +42,9 @@ def select(table: Table, mapping: Mapping[str, str], target: str) -> list[Exampl
                 do = "make it a string, or map the field to another column"
                 kind = "nothing" if value is None else f"a {type(value).__name__}"
                 raise DataError(f"the column '{column}' holds {kind}, not text", where=table.place(index), do=do)
+            if isinstance(value, str) and not is_text(value):
+                do = "write such a character as itself, or as both of its escapes"
+                raise DataError(f"the column '{column}' holds half a character", where=table.place(index), do=do)
             row[field] = value if field != target else _label(value, column, table.place(index))
         rows.append(row)
     return rows

@@ -108,7 +108,7 @@ def _json_lines(path: Path) -> tuple[list[Example], list[int]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"broken line, not JSON: {error}", where=f"{path}:{number}") from None
         if not isinstance(row, dict):
             do = 'write one object a line, such as {"text": "...", "label": "..."}'

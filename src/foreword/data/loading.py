@@ -39,12 +39,16 @@ def task_for(config: DataConfig, name: str | None = None) -> Task:
     return task
 
 
-def load(config: DataConfig, task: Task | None = None) -> Dataset:
+def load(config: DataConfig, task: Task | None = None, *, held_out: bool = False) -> Dataset:
     """The examples that `config` describes, checked for `task` (default: `task_for(config)`).
 
     `config.source` is a named set, else an existing file or folder (`./mrpc` is always a folder), else a hub name. A
     source with only training rows is cut into splits by `config.split`; one with train and test gives its validation
     rows from train.
+
+    `held_out`: only to be scored, by what was trained elsewhere. Then a source with only training rows is one whole
+    test split, one class is enough, and `config.labels` have to be the source's own names.
+
     **Raises** `DataError` with the place of what is wrong.
     """
     task = task or task_for(config)
@@ -52,8 +56,13 @@ def load(config: DataConfig, task: Task | None = None) -> Dataset:
     mapping = checking.check_mapping({**(raw.columns or {}), **config.columns}, task)
     rows = {split: checking.select(table, mapping, task.target) for split, table in raw.tables.items()}
     values = [row[task.target] for part in rows.values() for row in part]
+    if held_out and raw.names and config.labels and set(raw.names) != set(config.labels):
+        known = f"its classes are {', '.join(raw.names)}, not {', '.join(config.labels)}"
+        raise DataError(f"the data have other labels: {known}", where=raw.source, do="give data with the same labels")
     names = checking.class_names(values, raw.names, config.labels)
     indexed = {s: checking.index_labels(raw.tables[s], rows[s], task.target, names, raw.names) for s in rows}
+    if held_out and list(indexed) == ["train"]:
+        return Dataset(config.source, {"test": indexed["train"]}, names, task.name, raw.source, raw.notes)
     checking.check_classes(indexed, task.target, names, raw.source)
     splits, notes = _split(indexed, task, config, raw)
     return Dataset(config.source, _limit(splits, task, config, names), names, task.name, raw.source, notes)
@@ -61,7 +70,7 @@ def load(config: DataConfig, task: Task | None = None) -> Dataset:
 
 def _read(config: DataConfig, task: Task) -> Raw:
     source = config.source
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # leaves ~nobody as it is
     name, _, part = source.partition(":")
     if name in NAMED:
         return _named(name, part, config, task)
@@ -127,5 +136,5 @@ def _limit(
             raise DataError(f"there is no split '{split}' to limit", where=config.source, do=did_you_mean(split, kept))
         kept[split] = splitting.sample(kept[split], task.target, count, config.limit_seed)
     if "train" in config.limit:
-        checking.check_classes({"train": kept["train"]}, task.target, names, f"{config.source}, data.limit.train")
+        checking.check_classes(kept, task.target, names, f"{config.source}, data.limit.train")
     return kept

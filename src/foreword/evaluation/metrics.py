@@ -95,6 +95,11 @@ def score(
     return score_confusion(confusion(predictions, targets, n_classes), names)
 
 
+def defined(names: Sequence[str], n_classes: int) -> tuple[str, ...]:
+    """Those of `names` that are defined for C classes: binary F1 is for two."""
+    return tuple(name for name in names if name != "f1" or n_classes == 2)
+
+
 def score_confusion(matrix: Matrix, names: Sequence[str] | None = None) -> dict[str, float]:
     """`score` from a confusion matrix `[C, C]` of counts, which may be expected counts and so fractions."""
     if names is None:

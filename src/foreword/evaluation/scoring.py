@@ -47,12 +47,16 @@ def evaluate_items(
     max_tokens: int,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Scored:
-    """Score labelled items and measure: the task's metrics `names`, and the mean cross-entropy as `loss`."""
+    """Score labelled items and measure: the task's metrics `names`, and the mean cross-entropy as `loss`.
+
+    Of `names`, those that are not defined for this number of classes are left out.
+    """
     scores = torch.stack(score_items(bank, items, max_tokens, advance)).float()
     labels = torch.tensor([item.label for item in items], device=scores.device)
     predictions = scores.argmax(-1).cpu().numpy()
     targets = labels.cpu().numpy()
-    measured = metrics.score(predictions, targets, scores.shape[1], [n for n in names if n != "loss"])
+    known = [name for name in metrics.defined(names, scores.shape[1]) if name != "loss"]
+    measured = metrics.score(predictions, targets, scores.shape[1], known)
     measured["loss"] = float(cross_entropy(scores, labels))
     return Scored(
         predictions=[int(p) for p in predictions],

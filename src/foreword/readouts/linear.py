@@ -23,9 +23,9 @@ class Linear(Readout):
     """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
-    nothing. `pair` compares the two segments, for families with segment ids: with u and v their means at unit root mean
-    square, it reads `[|u - v|, u * v]`, 2 H wide (after Reimers and Gurevych 2019, section 3). `auto` takes [CLS] where
-    the tokenizer has one and the last token elsewhere.
+    nothing. `pair` compares the means u and v of the two segments by `[|u - v|, u * v]`, 2 H wide (after Reimers and
+    Gurevych 2019, section 3), for families with segment ids. `auto` takes [CLS] where the tokenizer has one and the
+    last token elsewhere.
     """
 
     name: ClassVar[str] = "linear"
@@ -61,7 +61,7 @@ class Linear(Readout):
         if self.position == "mean":
             read = _mean(hidden, text)
         elif self.position == "pair":
-            first, second = (_scaled(_mean(hidden, text & (batch.types == segment))) for segment in (0, 1))
+            first, second = (_mean(hidden, text & (batch.types == segment)) for segment in (0, 1))
             read = torch.cat([(first - second).abs(), first * second], dim=-1)
         else:
             read = places(hidden, batch.cls if self.position == "cls" else batch.last)
@@ -73,8 +73,3 @@ def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:
     """`[b, H]`, over the places that `[b, T]` chooses; zero where it chooses none."""
     weights = chosen.to(hidden.dtype)
     return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
-
-
-def _scaled(vectors: Tensor) -> Tensor:
-    """`[b, H]` at a root mean square of one, so that the comparison does not depend on their length."""
-    return vectors * torch.rsqrt(vectors.square().mean(-1, keepdim=True) + 1e-6)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from foreword.errors import DataError, TemplateError, did_you_mean
+from foreword.errors import DataError, TemplateError, did_you_mean, is_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -194,6 +194,8 @@ def value_of(example: Mapping[str, str], name: str) -> str:
             where=repr(value)[:80],
             do="give every example a text in this field",
         )
+    if not is_text(value):
+        raise DataError(f"the field '{name}' of an example holds half a character, or bytes that are not UTF-8")
     return value
 
 

@@ -25,7 +25,7 @@ from foreword.bank import Bank
 from foreword.batch import Item, collate, pieces
 from foreword.config import TrainingConfig
 from foreword.errors import ArtifactError, ConfigError, ForewordError, did_you_mean
-from foreword.evaluation.metrics import METRICS
+from foreword.evaluation.metrics import METRICS, defined
 from foreword.evaluation.scoring import Scored, evaluate_items
 from foreword.injections import Injection
 from foreword.tasks.base import Task
@@ -80,9 +80,14 @@ def schedule_of(assembly: Assembly, rows: int) -> Schedule:
     return Schedule(rows, per_epoch, steps, config.evaluate_every or per_epoch)
 
 
-def check_training(config: TrainingConfig, task: Task, validated: bool) -> None:
+def check_training(config: TrainingConfig, task: Task, validated: bool, classes: int) -> None:
     """**Raises** `ConfigError` for what the task or the data does not have: a metric, validation rows, pairs."""
-    known = {*task.metrics, "loss"}
+    known = {*defined(task.metrics, classes), "loss"}
+    if config.metric in task.metrics and config.metric not in known:
+        raise ConfigError(
+            f"training.metric: {config.metric} is for two classes, and there are {classes}",
+            do="set training.metric: macro_f1",
+        )
     if config.metric not in known:
         raise ConfigError(f"training.metric: unknown metric '{config.metric}'", do=did_you_mean(config.metric, known))
     if config.patience is not None and not validated:
@@ -120,7 +125,7 @@ class Loop:
         self.progress = Progress()
         self.best = self._copy()
         self.bank = Bank(assembly.backbone)
-        check_training(self.config, assembly.reader.task, bool(validation))
+        check_training(self.config, assembly.reader.task, bool(validation), len(assembly.reader.labels))
 
     @property
     def checkpoint(self) -> Path | None:
@@ -146,10 +151,11 @@ class Loop:
                 self.progress.seconds = time.perf_counter() - started
                 if asked_to_stop() and not self.progress.done:
                     self._save()
+                    kept = "the run is saved" if self.folder else "nothing is kept, as the run has no folder"
                     raise Interrupted(
-                        f"stopped after step {self.progress.step} of {self.schedule.steps}; the run is saved",
+                        f"stopped after step {self.progress.step} of {self.schedule.steps}; {kept}",
                         where=str(self.folder) if self.folder else None,
-                        do="go on with the same command and --resume",
+                        do="go on with the same command and --resume" if self.folder else None,
                     )
         self._load(self.best)
         return self.progress
@@ -223,6 +229,11 @@ class Loop:
 
     def _evaluate(self, loss: float) -> None:
         progress = self.progress
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trained.values()):
+            raise ForewordError(
+                f"the trained parameters are not finite after step {progress.step}",
+                do=f"lower training.learning_rate (now {self.config.learning_rate})",
+            )
         if not self.validation:
             self.best, progress.best_step = self._copy(), progress.step
             return

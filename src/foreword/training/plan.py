@@ -77,7 +77,7 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
     tokens = sum(len(row) for item in train for row in item.rows) / max(len(train), 1)
     held_out = sum(len(row) for item in validation for row in item.rows)
     layers = _layer_parameters(assembly)
-    evaluations = -(-schedule.steps // schedule.evaluate_every)
+    evaluations = -(-schedule.steps // schedule.evaluate_every) if trained else 1
     batch = assembly.config.training.batch_size
     backward = 0.0 if lowest is None else (geometry.layers - lowest) / geometry.layers
     weights = 1.0 if assembly.config.method.name == "full" else 0.0
@@ -99,7 +99,7 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         steps_per_epoch=schedule.steps_per_epoch,
         evaluate_every=schedule.evaluate_every,
         tokens=round(tokens, 1),
-        cut=cut_summary([row for item in train for row in item.rows], assembly.reader.encoder).message,
+        cut=cut_summary([item.rows[0] for item in train], assembly.reader.encoder).message,
         gradient_layers=None if lowest is None else (lowest, geometry.layers - 1),
         logits=_logits(assembly),
         tflops=round(flops / 1e12, 3),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +80,19 @@ def _split(dataset: Dataset, split: str, scored: Scored) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write atomically; lists of numbers stay on one line. **Raises** `ForewordError` when the disk is full."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    """Write atomically; lists of numbers stay on one line. **Raises** `ForewordError` where it cannot."""
+    temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(_pretty(values) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        raise ForewordError(f"cannot write: {error}", where=str(path), do="free some space") from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        do = "free some space" if full else "give the name of a file, in a folder that can be written to"
+        raise ForewordError(f"cannot write: {error.strerror or error}", where=str(path), do=do) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where no folder can be made, there is no temporary file either
+            temporary.unlink(missing_ok=True)
 
 
 def _pretty(value: Any, indent: int = 0) -> str:
