@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -27,6 +28,7 @@ from foreword.data.loading import load as load_data
 from foreword.data.loading import task_for
 from foreword.errors import ConfigError, DataError
 from foreword.evaluation.scoring import Scored, evaluate_items, score_items
+from foreword.text.encoder import cut_summary
 from foreword.training.checkpoint import Progress
 from foreword.training.loop import OWNER, Loop, Reporter, check_training
 from foreword.training.plan import Plan, plan_of
@@ -148,6 +150,12 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
     return Prepared(config, dataset, assembly, items)
 
 
+def identity(prepared: Prepared) -> str:
+    """What a checkpoint belongs to: the settings, the rows, and the backbone's weights."""
+    data = {split: prepared.dataset.fingerprint(split) for split in prepared.dataset.splits}
+    return json.dumps([configs.dump(prepared.config), data, prepared.assembly.backbone.fingerprint])
+
+
 def swapped(prepared: Prepared) -> list[Item]:
     """The training items with their two texts in the other order."""
     first, second = prepared.assembly.reader.task.fields
@@ -186,7 +194,7 @@ def train(
     progress = Progress(done=True)
     if prepared.assembly.trained():
         train_rows, validation = prepared.items["train"], prepared.items.get("validation", [])
-        run = configs.dump(config)
+        run = identity(prepared)
         twins = swapped(prepared) if config.training.swap_pairs else ()
         loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run, twins)
         progress = loop.run(resume)
@@ -202,11 +210,14 @@ def _finish(prepared: Prepared, progress: Progress, place: Path | None) -> Resul
     bank.put(name, assembly.method.at_rest(), assembly.readout)
     held_out = {s: prepared.items[s] for s in ("validation", "test") if prepared.items.get(s)}
     budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
+    started = time.perf_counter()
     scored = {
         split: evaluate_items(bank, [replace(item, owner=name) for item in items], names, budget)
         for split, items in held_out.items()
     }
-    written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]))
+    took = time.perf_counter() - started
+    cut = {split: cut_of(items, assembly.reader) for split, items in prepared.items.items()}
+    written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:
@@ -227,6 +238,11 @@ def load(folder: str | Path, backbone: Backbone | None = None) -> Foreword:
     bank = Bank(found)
     bank.put(artifact.manifest.name, artifact.injection, reader.readout)
     return Foreword(artifact.manifest.name, bank, reader, artifact.manifest)
+
+
+def cut_of(items: Sequence[Item], reader: Reader) -> str:
+    """What was cut from these items to fit, in words."""
+    return cut_summary([item.rows[0] for item in items], reader.encoder).message
 
 
 def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] | None = None) -> Dataset:
@@ -273,6 +289,10 @@ def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: boo
             raise ConfigError(
                 "the folder holds a run with other settings", where=str(place), do="choose another folder"
             )
+    elif resume:
+        raise ConfigError(
+            f"there is no run to resume in {place}", do="leave out --resume, or name its folder by --output"
+        )
     elif place.exists() and any(place.iterdir()) and not overwrite:
         raise ConfigError(
             f"there is a run already: {place}",

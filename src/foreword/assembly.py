@@ -20,7 +20,7 @@ from foreword.methods.base import Method, MethodSetup
 from foreword.readouts.base import Readout, ReadoutSetup
 from foreword.tasks.base import Task
 from foreword.text.encoder import Encoder
-from foreword.text.template import Template
+from foreword.text.template import Sep, Template
 
 Example = Mapping[str, Any]
 Demonstration = tuple[dict[str, str], str]
@@ -148,7 +148,8 @@ def reader_of(
 ) -> Reader:
     """Readout and encoder together."""
     readout_class: type[Readout] = registry.readouts.get(config.name)
-    setup = ReadoutSetup(backbone, tuple(labels), encoder.answer_prefix, seed)
+    segments = 1 + sum(isinstance(part, Sep) for part in encoder.template.parts)
+    setup = ReadoutSetup(backbone, tuple(labels), encoder.answer_prefix, segments, seed)
     return Reader(task, tuple(labels), encoder, readout_class(config, setup))
 
 

@@ -65,7 +65,8 @@ def show(record: dict) -> None:
                 for name in ("accuracy", "f1", "macro_f1", "mcc", "loss")
             ]
             rows.append([f"{split} ({one['rows']} rows): {who}", *scores])
-    render.grid(["", "accuracy", "F1", "macro F1", "MCC", "loss"], rows)
+    f1 = f"F1 of {record['f1_of']}" if record["f1_of"] else "F1"
+    render.grid(["", "accuracy", f1, "macro F1", "MCC", "loss"], rows)
     train, seconds = record["train"], record["seconds"]
     stop = ", stopped early" if train["stopped_early"] else ""
     render.out.print(
@@ -74,5 +75,7 @@ def show(record: dict) -> None:
         f"{record['peak_memory_mb']:,.0f} MB"
     )
     for split in ("validation", "test"):
+        if split in record and not record["cut"][split].startswith("none"):
+            render.out.print(f"{split}: {record['cut'][split]}")
         if split in record and record[split]["degenerate"]:
             render.out.print(f"[bold red]degenerate[/]: on {split}, the run answers one class everywhere")

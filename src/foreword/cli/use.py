@@ -43,6 +43,9 @@ def evaluate(
     table = [(foreword.name, scored.metrics), ("majority class", majority)]
     body = [[who, *(f"{values[c]:.4f}" if c in values else "" for c in columns)] for who, values in table]
     render.grid([f"{dataset.name} {split} ({len(rows)} rows)", *columns], body)
+    items = [foreword.reader.item(row) for row in rows]
+    if any(item.rows[0].cut for item in items):
+        render.out.print(api.cut_of(items, foreword.reader))
     if scored.degenerate:
         render.out.print("[bold red]degenerate[/]: it answers one class everywhere")
 
@@ -56,6 +59,7 @@ def predict(
     """Predict labels: of arguments, of a file's lines, or of the standard input's lines."""
     from foreword import api
     from foreword.artifacts.storage import read
+    from foreword.cli import render
     from foreword.errors import DataError, ForewordError
 
     read(artifact)
@@ -67,6 +71,9 @@ def predict(
             foreword.example(one)
         except ForewordError as error:  # the line is known here alone
             raise DataError(error.what, where=f"input {number}", do=error.do) from None
+    items = [foreword.reader.item(foreword.example(one)) for one in inputs]
+    if any(item.rows[0].cut for item in items):
+        render.err.print(api.cut_of(items, foreword.reader))
     for given, made in zip(inputs, foreword.predict(inputs), strict=True):
         if as_json:
             typer.echo(json.dumps({"input": given, **vars(made)}, ensure_ascii=False))

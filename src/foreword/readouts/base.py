@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,11 +17,12 @@ from foreword.text.encoder import Encoder
 
 @dataclass(frozen=True)
 class ReadoutSetup:
-    """What a readout is built from. `seed` decides its first values."""
+    """What a readout is built from. `segments`: of the template; `seed` decides the first values."""
 
     backbone: Backbone
     labels: tuple[str, ...]
     answer_prefix: str
+    segments: int = 1
     seed: int = 0
 
     def generator(self) -> torch.Generator:
@@ -59,8 +59,3 @@ def places(hidden: Tensor, where: Tensor) -> Tensor:
     if where.ndim == 1:
         return hidden[torch.arange(len(where), device=hidden.device), where]
     return hidden.gather(1, where[..., None].expand(-1, -1, hidden.shape[-1]))
-
-
-def labels_text(labels: Sequence[str]) -> str:
-    """The labels as readable words, such as "not equivalent" for `not_equivalent`."""
-    return ", ".join(label.replace("_", " ") for label in labels)

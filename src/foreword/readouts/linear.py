@@ -49,6 +49,8 @@ class Linear(Readout):
         self.dropout = config.dropout
         if config.position == "pair" and not setup.backbone.segments:
             raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")
+        if config.position == "pair" and setup.segments < 2:
+            raise Unsupported("a comparison of two segments needs two of them", do="put {sep} between two fields")
         width = setup.backbone.geometry.hidden * (2 if config.position == "pair" else 1)
         self.weight = nn.Parameter(torch.empty(len(setup.labels), width).normal_(0, 0.02, generator=setup.generator()))
         self.bias = nn.Parameter(torch.zeros(len(setup.labels)))

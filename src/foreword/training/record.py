@@ -25,9 +25,16 @@ SCHEMA = 1
 
 
 def record(
-    assembly: Assembly, dataset: Dataset, plan: Plan, progress: Progress, scored: Mapping[str, Scored], rows: int
+    assembly: Assembly,
+    dataset: Dataset,
+    plan: Plan,
+    progress: Progress,
+    scored: Mapping[str, Scored],
+    rows: int,
+    scoring_seconds: float,
+    cut: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The run's result as plain data. `rows`: of the training split that were used."""
+    """The run's result as plain data. `rows`: of the training split that were used; `cut`: what was cut, by split."""
     config = assembly.config
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
@@ -39,6 +46,7 @@ def record(
         "backbone": assembly.backbone.name,
         "seed": config.seed,
         "labels": list(dataset.labels),
+        "f1_of": dataset.labels[1] if len(dataset.labels) == 2 else None,
         "train": {
             "rows": rows,
             "steps": progress.step,
@@ -49,6 +57,8 @@ def record(
         },
         **{split: _split(dataset, split, one) for split, one in scored.items()},
         "seconds": round(progress.seconds, 2),
+        "scoring_seconds": round(scoring_seconds, 2),
+        "cut": dict(cut),
         "peak_memory_mb": round(peak, 1),
         "parameters": {
             "trained": plan.trained_parameters,
