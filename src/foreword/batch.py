@@ -104,17 +104,19 @@ def _to(batch: Batch, device: str) -> Batch:
     return replace(batch, **moved)
 
 
-def pieces(items: Sequence[Item], max_tokens: int) -> list[list[int]]:
+def pieces(items: Sequence[Item], max_tokens: int, max_items: int | None = None) -> list[list[int]]:
     """Indices of `items`, in groups whose padded size (rows times longest row) stays within `max_tokens`.
 
-    A single item that is larger stands alone. Shortest first, so that groups pad little.
+    A group has `max_items` items at the most. A single item that is larger than the budget stands alone. Shortest
+    first, so that groups pad little.
     """
     order = sorted(range(len(items)), key=lambda i: items[i].tokens)
     groups: list[list[int]] = []
     rows = 0
     for index in order:
         item = items[index]
-        if groups and (rows + len(item.rows)) * item.tokens <= max_tokens:
+        room = groups and (max_items is None or len(groups[-1]) < max_items)
+        if room and (rows + len(item.rows)) * item.tokens <= max_tokens:
             groups[-1].append(index)
             rows += len(item.rows)
         else:

@@ -20,7 +20,7 @@ SENTENCES = (
     "I wanted to love it, but the buttons are far too small.",
     "Not bad at all for the price!",
 )
-QUESTION = 'Is this sentence from a product review positive or negative?\n\n"{text}"\n\nAnswer with one word.{mask}'
+FORM = "Review: {text}\nSentiment: {mask}"
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,21 @@ def recipes(quick: bool) -> dict[str, dict[str, Any]]:
             **encoder,
             "method": "linear-probe",
             "readout": {"name": "linear", "position": "mean"},
-            "training": {"epochs": 4 if quick else 10, "learning_rate": 2e-2},
+            "training": {"epochs": 4 if quick else 6, "learning_rate": 2e-2},
         },
         "P-Tuning v2": {
             **encoder,
             "method": {"name": "p-tuning-v2", "num_virtual_tokens": 16},
             "readout": {"name": "linear", "position": "mean"},
-            "training": {"epochs": 3 if quick else 6, "learning_rate": 1e-2, "patience": 3},
+            "training": {"epochs": 3 if quick else 4, "learning_rate": 1e-2, "patience": 3},
         },
         "hard prompt": {
             **shared,
             "backbone": "smollm2-135m-instruct",
             "method": "hard",
-            "template": {"text": QUESTION, "max_length": 160, "chat": True},
-            "readout": {"name": "verbalizer", "words": {"positive": "Positive", "negative": "Negative"}},
+            "data": {**data, "limit": {**data.get("limit", {}), "train": 2, "validation": 2}},
+            "template": {"text": FORM, "max_length": 160},
+            "readout": {"name": "verbalizer", "words": {"positive": "positive", "negative": "negative"}},
         },
     }
 

@@ -139,11 +139,14 @@ class Backbone:
     @contextmanager
     def weights(self, replaced: Mapping[str, Tensor] | None) -> Iterator[None]:
         """Run with some of the model's parameters replaced (ties included), and with its own again afterwards."""
+        if not replaced:
+            yield
+            return
         own = dict(self.model.named_parameters())
-        unknown = sorted(set(replaced or ()) - set(own))
+        unknown = sorted(set(replaced) - set(own))
         if unknown:
             raise BackboneError(f"{self.name} has no parameter {unknown[0]}")
-        places = [(own[name], tensor, self._owners[id(own[name])]) for name, tensor in (replaced or {}).items()]
+        places = [(own[name], tensor, self._owners[id(own[name])]) for name, tensor in replaced.items()]
         try:
             for _, tensor, owners in places:
                 for module, key in owners:

@@ -14,6 +14,9 @@ from foreword.bank import Bank
 from foreword.batch import Item, collate, pieces
 from foreword.evaluation import metrics
 
+GROUP = 32
+"""Items that are scored together: enough for the matrix products, few enough that lengths in a group are alike."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -31,7 +34,7 @@ def score_items(
 ) -> list[Tensor]:
     """Each item's `[C]` scores under its own foreword, in the items' order. `advance` is told of items done."""
     found: list[Tensor | None] = [None] * len(items)
-    for group in pieces(items, max_tokens):
+    for group in pieces(items, max_tokens, GROUP):
         batch = collate([items[i] for i in group], bank.backbone.pad_id, device=str(bank.backbone.device))
         for numbers, scores in bank.scores(batch):
             for number, score in zip(numbers, scores, strict=True):
