@@ -83,3 +83,12 @@ def test_pieces_are_as_few_as_the_budget_allows_for_equal_rows():
     items = [Item((row(4),)) for _ in range(10)]
     assert [len(group) for group in pieces(items, 12)] == [3, 3, 3, 1]
     assert pieces([], 10) == []
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 8))
+def test_pieces_hold_no_more_items_than_asked(lengths, most):
+    items = [Item((Row((0,) * n, (-1,) * n, (0,) * n, None, ()),)) for n in lengths]
+    groups = pieces(items, 10_000, most)
+    assert sorted(index for group in groups for index in group) == list(range(len(items)))
+    assert max(len(group) for group in groups) <= most
+    assert len(groups) == -(-len(items) // most)
