@@ -67,8 +67,8 @@ def test_the_best_parameters_are_those_left_in_place(metric):
     kept = []
     original = loop._evaluate
 
-    def noting(loss):
-        original(loss)
+    def noting():
+        original()
         kept.append(loop._copy())
 
     loop._evaluate = noting
@@ -80,6 +80,16 @@ def test_the_best_parameters_are_those_left_in_place(metric):
     assert progress.best_step == first + 1
     same(loop._copy(), kept[first])
     assert loop.evaluate(loop.validation).metrics[metric] == pytest.approx(best)
+
+
+def test_the_curve_has_the_mean_loss_since_the_last_evaluation():
+    entries = []
+    loop = loop_of(epochs=2, evaluate_every=3)
+    loop.log = entries.append
+    progress = loop.run()
+    losses = [entry["loss"] for entry in entries if "loss" in entry]
+    assert len(losses) == 6
+    assert [point["loss"] for point in progress.curve] == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
 
 
 def test_early_stopping_waits_as_long_as_it_is_told():

@@ -20,7 +20,11 @@ from foreword.errors import ArtifactError
 
 @dataclass
 class Progress:
-    """Where a run is. `step`: optimiser steps done. `best`: the best score so far; `stale`: evaluations since then."""
+    """Where a run is.
+
+    `step`: optimiser steps done. `best`: the best score so far; `stale`: evaluations since then. `losses`: of the steps
+    since the last evaluation.
+    """
 
     step: int = 0
     best: float | None = None
@@ -29,6 +33,7 @@ class Progress:
     seconds: float = 0.0
     stopped_early: bool = False
     done: bool = False
+    losses: list[float] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
 
 

@@ -218,17 +218,20 @@ class Loop:
 
     def _after_step(self, loss: float) -> None:
         step, last = self.progress.step, self.progress.step >= self.schedule.steps
+        self.progress.losses.append(loss)
         self.log({"step": step, "loss": loss, "rate": self.optimizer.param_groups[0]["lr"]})
         evaluated = last or step % self.schedule.evaluate_every == 0
         if evaluated:
-            self._evaluate(loss)
+            self._evaluate()
         every = self.config.checkpoint_every
         self.progress.done = last or self.progress.stopped_early
         if self.progress.done or (step % every == 0 if every else evaluated):
             self._save()
 
-    def _evaluate(self, loss: float) -> None:
+    def _evaluate(self) -> None:
         progress = self.progress
+        loss = sum(progress.losses) / len(progress.losses)
+        progress.losses = []
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trained.values()):
             raise ForewordError(
                 f"the trained parameters are not finite after step {progress.step}",
