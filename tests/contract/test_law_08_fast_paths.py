@@ -172,8 +172,8 @@ def test_key_values_equal_attention_written_out_by_hand(family, side, law):
 def test_pieces_of_one_step_compile_the_method_once(monkeypatch):
     assembly = make("bert", "p-tuning-lstm", "last", max_tokens=16)
     calls = []
-    original = type(assembly.method).compile
-    monkeypatch.setattr(type(assembly.method), "compile", lambda self: calls.append(1) or original(self))
+    original = type(assembly.method).compiled
+    monkeypatch.setattr(type(assembly.method), "compiled", lambda self: calls.append(1) or original(self))
     Loop(assembly, items(assembly), []).backward(items(assembly))
     assert len(calls) == 1
 
