@@ -8,8 +8,15 @@ import pytest
 
 import foreword
 from foreword import api
-from foreword.errors import BackboneError, ConfigError, DataError, ForewordError, TemplateError, Unsupported
-from foreword.training.loop import Interrupted
+from foreword.errors import (
+    BackboneError,
+    ConfigError,
+    DataError,
+    ForewordError,
+    Interrupted,
+    TemplateError,
+    Unsupported,
+)
 from support.folders import rows, settings, write_rows
 
 

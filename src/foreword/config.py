@@ -1,8 +1,7 @@
 """The run as typed data: YAML in, the resolved run out.
 
-Unknown fields are errors, nothing is accepted and ignored, and the resolved run that is saved with every artifact
-describes exactly what was done. The settings of a method or a readout live in that method's or readout's own file
-and are found by name through the registry.
+Unknown fields are errors, and the resolved run that is saved with every artifact describes what was done. The settings
+of a method or a readout live in that method's or readout's own file and are found by name through the registry.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class ArtifactError(ForewordError):
     """A saved foreword is broken, foreign, or made for another backbone."""
 
 
+class Interrupted(ForewordError):
+    """The user stopped a run; where it has a folder, its state is saved there."""
+
+
 class Unsupported(ForewordError):
     """A combination of method, readout and backbone family that is refused by name, with the reason."""
 

@@ -33,9 +33,10 @@ def test_eight_examples_can_be_overfitted(family, method, law):
 # without dropout, 0.03 with): why is not known. See the lab log.
 TOO_HARD = ("bert-p-tuning-lstm", "bert-p-tuning-dropout")
 WITH_WORDS = [
-    pair
+    pytest.param(*pair.values, id=pair.id, marks=[*pair.marks, pytest.mark.xfail(reason="7 of 8, why is not known")])
+    if pair.id in TOO_HARD
+    else pair
     for pair in grid([method for method in TRAINED if method != "linear-probe"], ("bert", "llama"))
-    if pair.id not in TOO_HARD
 ]
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from foreword.errors import ArtifactError, ConfigError, ForewordError
+from foreword.errors import ArtifactError, ConfigError, ForewordError, Interrupted
 from foreword.training import checkpoint
 from foreword.training.checkpoint import Progress, State
-from foreword.training.loop import Interrupted, Loop, Silent, schedule_of
+from foreword.training.loop import Loop, Silent, schedule_of
 from support.backbones import shared
 from support.forewords import ROWS, items, make, same
 

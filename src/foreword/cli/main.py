@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from foreword.cli import data, demo, doctor, models, train, use
-from foreword.errors import ForewordError
+from foreword.errors import ForewordError, Interrupted
 
 app = typer.Typer(
     help="Teach a frozen language model a task with a few learned vectors, then measure and use what was learned.",
@@ -46,7 +46,7 @@ def main() -> None:
         app()
     except ForewordError as error:
         _say(str(error))
-        sys.exit(130 if type(error).__name__ == "Interrupted" else 2)
+        sys.exit(130 if isinstance(error, Interrupted) else 2)
     except KeyboardInterrupt:
         _say("stopped")
         sys.exit(130)

@@ -24,7 +24,7 @@ from foreword.assembly import Assembly
 from foreword.bank import Bank
 from foreword.batch import Item, collate, pieces
 from foreword.config import TrainingConfig
-from foreword.errors import ArtifactError, ConfigError, ForewordError, did_you_mean
+from foreword.errors import ArtifactError, ConfigError, ForewordError, Interrupted, did_you_mean
 from foreword.evaluation.metrics import METRICS, defined
 from foreword.evaluation.scoring import Scored, evaluate_items
 from foreword.injections import Injection
@@ -35,10 +35,6 @@ from foreword.training.checkpoint import Progress, State
 from foreword.training.optim import make_optimizer, set_rate
 
 OWNER = "run"
-
-
-class Interrupted(ForewordError):
-    """The user stopped the run; its state is saved."""
 
 
 class Reporter(Protocol):
