@@ -1,7 +1,7 @@
 """Rows are what the tokenizer itself would make, with virtual tokens and answers in their places."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from foreword.errors import DataError, TemplateError
@@ -57,6 +57,7 @@ def test_a_pair_is_what_the_tokenizer_makes_of_a_pair(family, a, b):
 @pytest.mark.parametrize("family", MASKED)
 @settings(max_examples=25, deadline=None)
 @given(a=WORDS, b=WORDS, length=st.integers(6, 30))
+@example(a="", b="aa ", length=6)
 def test_a_long_pair_is_cut_as_the_tokenizer_cuts(family, a, b, length):
     made = encoder(family, "{a}{sep}{b}", length)
     row = made.encode({"a": a, "b": b})

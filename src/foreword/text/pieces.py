@@ -148,7 +148,9 @@ def _tokens(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase, split_s
 def _owner(text: str, owner: Sequence[int], start: int, end: int) -> int:
     """The piece that the token at `text[start:end]` lies in, spaces aside; -1 where it reaches into two."""
     if start == end:
-        # A trimmed space: inside a piece it belongs to it, at an edge it stands between two.
+        # A trimmed space: inside a piece or at the text's end it belongs to it, at an edge it stands between two.
+        if start == len(owner):
+            return owner[-1]
         inside = 0 < start < len(owner) and owner[start - 1] == owner[start]
         return owner[start] if inside else NOWHERE
     while end - start > 1 and text[start].isspace():
