@@ -61,6 +61,8 @@ class Killer:
         if done == self.at:
             raise Killed
 
+    def kept(self, done: int, rows: int) -> None: ...
+
     def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
 
 
@@ -188,6 +190,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, 
         def step(self, done: int, steps: int, loss: float) -> None:
             if done == 1:
                 os.kill(os.getpid(), signal.SIGINT)
+
+        def kept(self, done: int, rows: int) -> None: ...
 
         def evaluated(self, step: int, metrics: dict[str, float]) -> None: ...
 

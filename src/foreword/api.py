@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,14 @@ from foreword.errors import ConfigError, DataError
 from foreword.evaluation.scoring import Scored, evaluate_items, score_items
 from foreword.text.encoder import cut_summary
 from foreword.training.checkpoint import Progress
-from foreword.training.loop import OWNER, Loop, Reporter, check_training
+from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training
 from foreword.training.plan import Plan, plan_of
 from foreword.training.record import record, write_json
+from foreword.training.route import Route, Splits, follow, route_of
 
 MAX_TOKENS = 16384
+SWAPPED = "swapped"
+"""The training rows with their two texts in the other order, among a run's items."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,14 @@ class Prepared:
     dataset: Dataset
     assembly: Assembly
     items: dict[str, list[Item]]
+    route: Route = field(init=False)
     plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:
-        self.plan = plan_of(self.assembly, self.items["train"], self.items.get("validation", []))
+        if self.config.training.swap_pairs:
+            self.items[SWAPPED] = swapped(self)
+        self.route = route_of(self.assembly, self.items)
+        self.plan = plan_of(self.assembly, self.items["train"], self.items.get("validation", []), self.route)
 
 
 def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
@@ -192,31 +199,31 @@ def train(
         make_folder(place, config, anew=overwrite)
         write_json(place / "plan.json", prepared.plan.to_dict())
     progress = Progress(done=True)
+    items = follow(prepared.route, prepared.assembly, prepared.items, (reporter or Silent()).kept)
     if prepared.assembly.trained():
-        train_rows, validation = prepared.items["train"], prepared.items.get("validation", [])
-        run = identity(prepared)
-        twins = swapped(prepared) if config.training.swap_pairs else ()
-        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run, twins)
+        train_rows, validation, twins = items["train"], items.get("validation", []), items.get(SWAPPED, ())
+        run, route = identity(prepared), prepared.route
+        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run, twins, route)
         progress = loop.run(resume)
-    return _finish(prepared, progress, place)
+    return _finish(prepared, items, progress, place)
 
 
-def _finish(prepared: Prepared, progress: Progress, place: Path | None) -> Result:
-    """Score the trained parts and write everything down."""
+def _finish(prepared: Prepared, items: Splits, progress: Progress, place: Path | None) -> Result:
+    """Score the trained parts and write everything down. `items` are as the run's route has them."""
     assembly, dataset = prepared.assembly, prepared.dataset
     name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
     assembly.readout.eval().requires_grad_(False)
-    bank = Bank(assembly.backbone)
-    bank.put(name, assembly.method.at_rest(), assembly.readout)
-    held_out = {s: prepared.items[s] for s in ("validation", "test") if prepared.items.get(s)}
+    bank, injection = Bank(assembly.backbone), assembly.method.at_rest()
     budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
     started = time.perf_counter()
-    scored = {
-        split: evaluate_items(bank, [replace(item, owner=name) for item in items], names, budget)
-        for split, items in held_out.items()
-    }
+    with torch.no_grad():
+        bank.put(OWNER, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
+    held_out = {split: items[split] for split in ("validation", "test") if items.get(split)}
+    scored = {split: evaluate_items(bank, rows, names, budget) for split, rows in held_out.items()}
     took = time.perf_counter() - started
-    cut = {split: cut_of(items, assembly.reader) for split, items in prepared.items.items()}
+    bank.remove(OWNER)
+    bank.put(name, injection, assembly.readout)
+    cut = {split: cut_of(rows, assembly.reader) for split, rows in prepared.items.items() if split != SWAPPED}
     written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)

@@ -6,7 +6,7 @@ of thousands: one mechanism.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,10 +29,13 @@ class Entry:
 
 
 class Bank:
-    """Forewords by name, over one backbone."""
+    """Forewords by name, over one backbone.
 
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
+    `whole`: run every layer for every place, also where only a few are read; the same comes out, more slowly.
+    """
+
+    def __init__(self, backbone: Backbone, *, whole: bool = False) -> None:
+        self.backbone, self.whole = backbone, whole
         self._entries: dict[str, Entry] = {}
 
     @property
@@ -69,7 +72,7 @@ class Bank:
         for weights, rows in self._by_weights(batch):
             part = batch.select(rows)
             with self.backbone.weights(weights.tensors if weights else None):
-                hidden = self._run_inside(part)
+                hidden = self._run_inside(part, where[rows])
                 at = where[rows].clamp(min=0)
                 parts.append(
                     (rows, self.backbone.logits(hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))))
@@ -82,12 +85,11 @@ class Bank:
         for weights, rows in self._by_weights(batch):
             part = batch.select(rows)
             with self.backbone.weights(weights.tensors if weights else None):
-                hidden = self._run_inside(part)
+                owned = {owner: part.select(own) for owner, own in part.rows_of.items()}
+                readouts = {owner: self._readout(owner) for owner in owned}
+                hidden = self._run_inside(part, self._reads(part, readouts))
                 for owner, own in part.rows_of.items():
-                    readout = None if owner is None else self.entry(owner).readout
-                    if readout is None:
-                        raise ConfigError(f"rows of '{owner}' have no readout", do="use hidden() or logits() for them")
-                    picked = part.select(own)
+                    readout, picked = readouts[owner], owned[owner]
                     inside = hidden if len(own) == len(hidden) else hidden[own]
                     items = list(dict.fromkeys(picked.items))
                     answers.append((items, readout(inside, picked, self.backbone)))
@@ -130,14 +132,57 @@ class Bank:
             groups.setdefault(id(weights), (weights, []))[1].append(row)
         return list(groups.values())
 
+    def _readout(self, owner: str | None) -> Readout:
+        readout = None if owner is None else self.entry(owner).readout
+        if readout is None:
+            raise ConfigError(f"rows of '{owner}' have no readout", do="use hidden() or logits() for them")
+        return readout
+
+    @staticmethod
+    def _reads(batch: Batch, readouts: Mapping[str | None, Readout]) -> Tensor | None:
+        """`[B, A]`, the places that the rows' readouts read; None where one of them reads all."""
+        found: list[tuple[list[int], Tensor]] = []
+        for owner, rows in batch.rows_of.items():
+            reads = readouts[owner].reads(batch.select(rows))
+            if reads is None:
+                return None
+            found.append((rows, reads))
+        if len(found) == 1:
+            return found[0][1]
+        places = batch.ids.new_full((len(batch.owners), max(reads.shape[1] for _, reads in found)), -1)
+        for rows, reads in found:
+            places[torch.tensor(rows, device=places.device), : reads.shape[1]] = reads
+        return places
+
     def _run(self, batch: Batch) -> Tensor:
         weights = self.injection(batch.owners[0]).weights
         with self.backbone.weights(weights.tensors if weights else None):
             return self._run_inside(batch)
 
-    def _run_inside(self, batch: Batch) -> Tensor:
-        positions = self.positions(batch)
-        return self.backbone.forward(self.embeds(batch), batch.mask, positions, batch.types, self.prefix(batch.owners))
+    def _run_inside(self, batch: Batch, read: Tensor | None = None) -> Tensor:
+        return self.backbone.forward(
+            self.embeds(batch),
+            batch.mask,
+            self.positions(batch),
+            batch.types,
+            self._prefix_of(batch),
+            start=batch.start,
+            states=batch.states,
+            read=None if self.whole else read,
+        )
+
+    def _prefix_of(self, batch: Batch) -> Prefix | None:
+        """The rows' key/values: their foreword's, or those of the text that was run before them."""
+        prefix = self.prefix(batch.owners)
+        if batch.memory is None or batch.remembered is None:
+            return prefix
+        if prefix is not None:
+            raise ConfigError("rows that bring key/values of their text take none of a foreword")
+        geometry = self.backbone.geometry
+        shape = (len(batch.owners), -1, geometry.layers, 2, geometry.kv_heads, geometry.head_size)
+        table = batch.memory.view(shape).permute(2, 3, 0, 4, 1, 5)
+        seen = torch.arange(table.shape[4], device=table.device) < batch.remembered[:, None]
+        return self.backbone.prefix({layer: LayerPrefix(*table[layer], seen) for layer in range(geometry.layers)})
 
     def positions(self, batch: Batch) -> Tensor:
         """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last."""

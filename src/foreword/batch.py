@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +15,18 @@ from foreword.text.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example ready for the backbone: a row for each variant that its readout needs, and the foreword it names."""
+    """One example ready for the backbone: a row for each variant that its readout needs, and the foreword it names.
+
+    What the frozen backbone has computed of the rows already, one array a row, or nothing: `states` `[T, H]`, the input
+    of layer `start`; `memory` `[S, 2 L K D]`, the keys and values of S tokens in front of the row.
+    """
 
     rows: tuple[Row, ...]
     owner: str | None = None
     label: int = -1
+    states: tuple[np.ndarray, ...] = field(default=(), compare=False)
+    start: int = 0
+    memory: tuple[np.ndarray, ...] = field(default=(), compare=False)
 
     @property
     def tokens(self) -> int:
@@ -33,6 +41,9 @@ class Batch:
     `ids`, `mask` (1 for tokens), `types`, `positions` (from 0), `soft` (index of the row's own virtual token, or -1):
     `[B, T]`. `cls` (-1 where there is none) and `last` (the last token): `[B]`. `answers`: `[B, A]`, -1 where a row has
     fewer. `owners`: the foreword of each row. `items`: which of the N items each row belongs to. `labels`: `[N]`.
+
+    Where the items bring them: `states` `[B, T, H]`, the input of layer `start`; `memory` `[B, S, 2 L K D]`, keys and
+    values in front of the rows, of which each row sees the first `remembered` `[B]`. Positions count from behind them.
     """
 
     ids: Tensor
@@ -46,6 +57,10 @@ class Batch:
     owners: tuple[str | None, ...]
     items: tuple[int, ...]
     labels: Tensor
+    start: int = 0
+    states: Tensor | None = None
+    memory: Tensor | None = None
+    remembered: Tensor | None = None
 
     @property
     def rows_of(self) -> dict[str | None, list[int]]:
@@ -62,6 +77,8 @@ class Batch:
         index = torch.tensor(list(rows), device=self.ids.device)
         by_row = ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers")
         picked: dict[str, Any] = {name: getattr(self, name)[index] for name in by_row}
+        brought = {name: getattr(self, name) for name in ("states", "memory", "remembered")}
+        picked |= {name: tensor[index] for name, tensor in brought.items() if tensor is not None}
         owners, items = tuple(self.owners[i] for i in rows), tuple(self.items[i] for i in rows)
         return replace(self, owners=owners, items=items, **picked)
 
@@ -83,11 +100,14 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
             answers[i, : len(row.answers)] = torch.tensor(row.answers) + start
     cls = torch.tensor([-1 if row.cls is None else row.cls + start for row, start in zip(rows, starts, strict=True)])
     last = torch.tensor([start + len(row) - 1 for row, start in zip(rows, starts, strict=True)])
+    start = items[0].start if all(item.start == items[0].start for item in items) else 0
+    remembered = torch.tensor([len(part) for item in items for part in item.memory])
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
     batch = Batch(
         ids=ids,
         mask=mask,
         types=types,
-        positions=(mask.cumsum(1) - 1).clamp(min=0),
+        positions=positions + remembered[:, None] if len(remembered) else positions,
         soft=soft,
         cls=cls,
         last=last,
@@ -95,8 +115,22 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
         owners=tuple(item.owner for item in items for _ in item.rows),
         items=tuple(n for n, item in enumerate(items) for _ in item.rows),
         labels=torch.tensor([item.label for item in items]),
+        start=start,
+        states=_padded([part for item in items for part in item.states], width, starts) if start else None,
+        memory=_padded([part for item in items for part in item.memory]) if len(remembered) else None,
+        remembered=remembered if len(remembered) else None,
     )
     return batch if device == "cpu" else _to(batch, device)
+
+
+def _padded(parts: Sequence[np.ndarray], width: int | None = None, starts: Sequence[int] | None = None) -> Tensor:
+    """Arrays `[n, W]` as one float32 tensor `[B, width, W]`, zero where there is nothing."""
+    width = max(len(part) for part in parts) if width is None else width
+    whole = np.zeros((len(parts), width, parts[0].shape[1]), np.float32)
+    for i, part in enumerate(parts):
+        at = starts[i] if starts else 0
+        whole[i, at : at + len(part)] = part
+    return torch.from_numpy(whole)
 
 
 def _to(batch: Batch, device: str) -> Batch:

@@ -96,6 +96,9 @@ class TrainingConfig(Settings):
     evaluate_every: int | None = Field(None, ge=1, description="steps; default: once an epoch")
     metric: str = "accuracy"
     patience: int | None = Field(None, ge=1, description="evaluations without improvement before stopping")
+    cache: Literal["float32", "float16", "off"] = Field(
+        "float32", description="what the frozen layers give is computed once and kept; float16 loses a little"
+    )
     swap_pairs: bool = Field(False, description="a pair's two texts change places in every other epoch")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; default: at every evaluation")
 

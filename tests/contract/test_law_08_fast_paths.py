@@ -17,21 +17,9 @@ from foreword.batch import collate, pieces
 from foreword.injections import Injection, KeyValues
 from foreword.training.loop import OWNER, Loop
 from support.backbones import CAUSAL, FAMILIES, bare, shared
-from support.forewords import TRAINED, close, grid, items, loud, make, refused, same, short_words
+from support.forewords import TRAINED, close, gradients, grid, items, loud, make, near, refused, same, short_words
 
 KEY_VALUES = ("v2-random", "v2-layers", "v2-projection", "v2-text")
-
-
-def gradients(assembly) -> dict[str, Tensor]:
-    return {name: p.grad.detach().clone() for name, p in assembly.trained().items()}
-
-
-def near(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    for name, value in expected.items():
-        scale = float(value.abs().max())
-        torch.testing.assert_close(
-            found[name], value, atol=1e-4 * scale + 1e-6, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
-        )
 
 
 @pytest.mark.parametrize(("family", "method"), grid(TRAINED))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import log_softmax
 
 from foreword.batch import collate
 from foreword.errors import TemplateError, Unsupported
-from foreword.training.loop import OWNER
-from support.backbones import CAUSAL, FAMILIES, MASKED, bare, shared
+from foreword.training.loop import OWNER, Loop
+from support.backbones import CAUSAL, FAMILIES, HIDDEN, MASKED, bare, shared
 from support.forewords import LABELS, PAIRS, ROWS, bank_of, close, hidden, items, loud, make, scores
 
 
@@ -141,9 +143,31 @@ def test_the_pair_readout_compares_the_segments_and_skips_virtual_tokens(method,
         plain = tokenizer(example["text1"], example["text2"])
         assert len(first) + len(second) == len(plain["input_ids"])
         assert len(second) == sum(plain["token_type_ids"])
-        u, v = alone[first].mean(0), alone[second].mean(0)
-        read = torch.cat([(u - v).abs(), u * v])
-        close([found], [assembly.readout.weight.detach() @ read + assembly.readout.bias.detach()])
+        special = set(tokenizer.all_special_ids)
+        first, second = ([i for i in places if row.rows[0].ids[i] not in special] for places in (first, second))
+        words = assembly.backbone.embed(torch.tensor(row.rows[0].ids)).detach()
+        read = [*_by_hand(words, first, second), *_by_hand(alone, first, second)]
+        sizes = [math.log(len(places)) for places in (first, second)]
+        read += [abs(sizes[0] - sizes[1]) * HIDDEN**0.5, *sizes]
+        close([found], [assembly.readout.weight.detach() @ torch.tensor(read) + assembly.readout.bias.detach()])
+
+
+def _by_hand(vectors, first, second):
+    """The seven distances of two segments, one token at a time."""
+    read = []
+    for own, other in ((first, second), (second, first)):
+        nearest = [1 - max(float(torch.cosine_similarity(vectors[i], vectors[j], dim=0)) for j in other) for i in own]
+        read += [sum(nearest) / len(own), math.sqrt(sum(n * n for n in nearest) / len(own) + 1e-6), max(nearest)]
+    read.append(1 - float(torch.cosine_similarity(vectors[first].mean(0), vectors[second].mean(0), dim=0)))
+    return [value * HIDDEN**0.5 for value in read]
+
+
+def test_the_pair_readout_of_an_empty_text_is_finite():
+    assembly = loud(make("bert", "linear-probe", PAIR, rows=PAIRS, task="pair-classification"))
+    rows = items(assembly, [{"text1": "", "text2": "it broke", "label": 0}, PAIRS[0]])
+    loop = Loop(assembly, rows, [])
+    assert math.isfinite(loop.backward(rows))
+    assert all(torch.isfinite(parameter.grad).all() for parameter in assembly.trained().values())
 
 
 def test_the_pair_readout_of_one_segment_is_refused():

@@ -50,6 +50,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "prompt-text": {"method": {"name": "prompt-tuning", "init": "text", "init_text": "Is the film good?", **_SOFT}},
     "prompt-labels": {"method": {"name": "prompt-tuning", "init": "labels", **_SOFT}},
     "prompt-middle": {"method": {"name": "prompt-tuning"}, "template": MIDDLE},
+    "prompt-after": {"method": {"name": "prompt-tuning", "placement": "after", **_SOFT}},
+    "prompt-both": {"method": {"name": "prompt-tuning", "placement": "both", **_SOFT}},
     "p-tuning-mlp": {"method": {"name": "p-tuning", "encoder_hidden_size": 24, **_SOFT}},
     "p-tuning-lstm": {
         "method": {
@@ -85,6 +87,7 @@ _ALIKE = (
     "prompt-random",
     "prompt-vocabulary",
     "prompt-labels",
+    "prompt-both",
     "p-tuning-middle",
     "p-tuning-dropout",
     "v2-zero",
@@ -215,3 +218,17 @@ def same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name in found:
         assert torch.equal(found[name], expected[name]), name
+
+
+def gradients(assembly: Assembly) -> dict[str, Tensor]:
+    """Those of all declared parameters, by name."""
+    return {name: p.grad.detach().clone() for name, p in assembly.trained().items()}
+
+
+def near(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Assert that gradients are equal up to rounding, each on its own scale."""
+    for name, value in expected.items():
+        scale = float(value.abs().max())
+        torch.testing.assert_close(
+            found[name], value, atol=1e-4 * scale + 1e-6, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
+        )

@@ -47,6 +47,8 @@ def test_a_run_takes_its_steps_evaluates_and_says_so(tmp_path):
         def step(self, done, steps, loss):
             said.append(("step", done, steps))
 
+        def kept(self, done: int, rows: int) -> None: ...
+
         def evaluated(self, step, metrics):
             said.append(("evaluated", step))
 

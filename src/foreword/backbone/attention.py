@@ -32,17 +32,40 @@ class LayerPrefix:
     visible: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a narrowed layer attends to, instead of its own: `[B, K, S, D]` keys, values, `[B, 1, A, S]` mask."""
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None
+
+
+class Caught(Exception):
+    """Leaves a layer with what its attention was about to look at, the prefix included."""
+
+    def __init__(self, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool) -> None:
+        super().__init__()
+        self.keys, self.values, self.mask, self.causal = keys, values, mask, causal
+
+
 @dataclass
 class Prefix:
     """What a forward pass carries: the layers' key/values, or a request to record the text's own.
 
     `slots` maps attention modules to layer numbers, by identity. `recorded` collects `[B, K, T, D]` keys and values in
-    the order in which layers run.
+    the order in which layers run. The rest is for runs of a part of the trunk (`foreword.backbone.passage`): `fed`
+    `[B, T, H]`, the states that the first layer run gets; `read` `[B, A]`, the places that the last layer is read at
+    (-1 for none); `catching` and `taken`, how that layer is narrowed to them.
     """
 
     slots: Mapping[nn.Module, int]
     layers: Mapping[int, LayerPrefix] = field(default_factory=dict)
     recorded: list[tuple[nn.Module, Tensor, Tensor]] | None = None
+    fed: Tensor | None = None
+    read: Tensor | None = None
+    catching: bool = False
+    taken: Taken | None = None
     _masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
     _kept: list[Tensor | None] = field(default_factory=list)
 
@@ -85,6 +108,10 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Attention `[B, heads, T, D]` over the row's prefix and the text; the stock function where there is no prefix."""
     if foreword is not None:
+        if foreword.taken is not None:
+            key, value, attention_mask = foreword.taken.keys, foreword.taken.values, foreword.taken.mask
+            kwargs["is_causal"] = False
+            return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         if foreword.recorded is not None:
             foreword.recorded.append((module, key, value))
         here = foreword.layers.get(foreword.slots.get(module, -1))
@@ -97,6 +124,8 @@ def attend(
             if attention_mask is None:
                 # without a mask the stock function would take a causal module's prefix for a static cache's padding
                 kwargs["is_causal"] = False
+        if foreword.catching:
+            raise Caught(key, value, attention_mask, getattr(module, "is_causal", True))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.functional import linear
 from foreword.backbone.attention import NAME, LayerPrefix, Prefix
 from foreword.backbone.geometry import Geometry, Kind
 from foreword.backbone.heads import features_of, last_matrix
+from foreword.backbone.passage import Passages, Reached
 from foreword.errors import BackboneError, Unsupported
 
 
@@ -41,6 +43,9 @@ class Backbone:
         self._types = "token_type_ids" in _arguments(self.trunk) and getattr(model.config, "type_vocab_size", 0) > 0
         self._features, self._matrix = features_of(model, kind), last_matrix(model)
         self.slots: dict[nn.Module, int] = {}
+        self._passages: Passages | None = None
+        self.state_width = 0
+        """How wide `states` are; in a few families another number than H."""
         self.geometry: Geometry = self._probe(head)
 
     # -- what it is ---------------------------------------------------------------------------------------------
@@ -89,18 +94,59 @@ class Backbone:
         types: Tensor | None = None,
         prefix: Prefix | None = None,
         cache: Any = None,
+        start: int = 0,
+        states: Tensor | None = None,
+        read: Tensor | None = None,
     ) -> Tensor:
         """Run the trunk: `[B, T, H]` last hidden states.
 
         `embeds`: `[B, T, E]`. `mask`: `[B, S + T]`, 1 for tokens, S being what the cache holds. `positions`: `[B, T]`,
         counted from 0. `types`: `[B, T]` segment ids, ignored by families without them.
+
+        From layer `start` on, with `states` `[B, T, H]` as its input (see `states`). With `read`, `[B, A]` places and
+        -1 for none, the last layer is run for these alone, and what stands at other places has no meaning.
         """
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": cache, "use_cache": cache is not None}
+        read = None if "parts" in self.refusals else read
+        trunk = self.trunk
+        if start or read is not None:
+            prefix = replace(prefix or Prefix(self.slots), fed=states, read=read)
+            trunk = self._parts().get(start, read=read is not None)
         if prefix is not None:
             inputs["foreword"] = prefix
-        return self.trunk(**inputs).last_hidden_state
+        return trunk(**inputs).last_hidden_state
+
+    def states(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        types: Tensor | None = None,
+        prefix: Prefix | None = None,
+        *,
+        stop: int,
+    ) -> Tensor:
+        """`[B, T, H]`, what the layers below `stop` give: the input of layer `stop`, for `forward` to start at.
+
+        **Raises** `Unsupported` where the family cannot be run in parts.
+        """
+        inputs = self._inputs(embeds, mask, positions, types)
+        if self.kind == "causal":
+            inputs |= {"past_key_values": None, "use_cache": False}
+        if prefix is not None:
+            inputs["foreword"] = prefix
+        try:
+            self._parts().get(stop=stop)(**inputs)
+        except Reached as reached:
+            return reached.hidden
+        raise BackboneError(f"{self.name} has no layer {stop - 1}")
+
+    def _parts(self) -> Passages:
+        self.require("parts")
+        assert self._passages is not None
+        return self._passages
 
     def _inputs(self, embeds: Tensor, mask: Tensor, positions: Tensor, types: Tensor | None = None) -> dict[str, Any]:
         inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": mask}
@@ -124,17 +170,30 @@ class Backbone:
         """What `forward` takes, for these layers' key/values."""
         return Prefix(self.slots, layers)
 
+    def record(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        types: Tensor | None = None,
+        layers: Mapping[int, LayerPrefix] | None = None,
+    ) -> Tensor:
+        """The keys and values that texts have in each layer, `[L, 2, B, K, T, D]`, under the key/values of `layers`.
+
+        The arguments are those of `forward`. Differentiable.
+        """
+        self.require("key_values")
+        recorder = Prefix(self.slots, layers or {}, recorded=[])
+        self.forward(embeds, mask, positions, types, recorder)
+        return torch.stack([torch.stack([key, value]) for _, key, value in recorder.recorded or ()])
+
     def key_values(self, embeds: Tensor, types: Tensor | None = None, offset: int = 0) -> Tensor:
         """The keys and values that a text of T tokens has in each layer, `[L, 2, K, T, D]`.
 
         `embeds`: `[T, E]`, placed at positions `offset`, `offset + 1`, ... Differentiable in `embeds`.
         """
-        self.require("key_values")
-        length = embeds.shape[0]
-        where = torch.arange(offset, offset + length, device=self.device)[None]
-        recorder = Prefix(self.slots, recorded=[])
-        self.forward(embeds[None], torch.ones_like(where), where, types, recorder)
-        return torch.stack([torch.cat([key, value]) for _, key, value in recorder.recorded or ()])
+        where = torch.arange(offset, offset + embeds.shape[0], device=self.device)[None]
+        return self.record(embeds[None], torch.ones_like(where), where, types)[:, :, 0]
 
     @contextmanager
     def weights(self, replaced: Mapping[str, Tensor] | None) -> Iterator[None]:
@@ -199,8 +258,27 @@ class Backbone:
             if len(shapes) > 1:
                 self.refusals["key_values"] = "its layers have key/values of different shapes"
             kv_heads, head_size = min(shapes)
+        self._probe_parts(ids, where, hidden)
         self._probe_head(head, self._inputs(self.embed(ids), torch.ones_like(ids), where), hidden)
         return self._sizes(kv_heads, head_size, hidden.shape[-1])
+
+    def _probe_parts(self, ids: Tensor, where: Tensor, hidden: Tensor) -> None:
+        """Whether the trunk runs in parts with the same result: from a layer on, its last layer for one place alone."""
+        if "key_values" in self.refusals:
+            self.refusals["parts"] = self.refusals["key_values"]
+            return
+        embeds, mask, half = self.embed(ids), torch.ones_like(ids), -(-len(self.slots) // 2)
+        try:
+            self._passages = Passages(self.trunk, self.slots)
+            self._passages.learn(lambda: self.forward(embeds, mask, where))
+            below = self.states(embeds, mask, where, stop=half)
+            self.state_width = below.shape[-1]
+            again = self.forward(embeds, mask, where, start=half, states=below, read=where[:, 1:2])
+        except Exception as error:
+            self.refusals["parts"] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            return
+        if not torch.allclose(again[:, 1], hidden[:, 1], rtol=1e-3, atol=1e-3 * float(hidden.abs().max())):
+            self.refusals["parts"] = "a run in parts does not give the same as a whole one"
 
     def _probe_head(self, head: bool, inputs: dict[str, Any], hidden: Tensor) -> None:
         if not head:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from foreword import store
+from foreword.backbone.allocator import keep_freed_memory
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.geometry import Kind
 from foreword.errors import BackboneError, ForewordError, Unsupported
@@ -23,6 +24,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") 
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    keep_freed_memory()
     source = store.resolve_model(name)
     with _quiet(), _told(name, source):
         config = AutoConfig.from_pretrained(source)

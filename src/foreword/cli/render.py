@@ -68,6 +68,10 @@ class Bar:
         """One optimiser step is done."""
         self.bar.update(self.task, completed=done, total=steps, note=f"loss {loss:.3f} {self.note}")
 
+    def kept(self, done: int, rows: int) -> None:
+        """What the frozen layers give is kept for `done` of so many rows."""
+        self.bar.update(self.task, completed=done, total=rows, note="rows through the frozen layers")
+
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """The validation rows were scored."""
         self.note = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name in ("accuracy", "loss"))

@@ -14,15 +14,20 @@ from foreword.methods._initial import Init, initial_vectors
 from foreword.methods.base import Method, MethodSetup
 from foreword.text.template import Template
 
+Placement = Literal["front", "after", "both"]
+
 
 class SoftConfig(MethodConfig):
     """What the methods with virtual tokens share.
 
-    `num_virtual_tokens`: P, for a template without soft slots, which then stand in front; a template with slots
-    decides P itself. `init`: where the vectors start; `init_text` for `init: text`.
+    `num_virtual_tokens`: P, for a template without soft slots; a template with slots decides P itself. `placement`: in
+    front of everything, after the last field, or half of them here and half there. In a causal model, a text in front
+    of all virtual tokens is run once for the whole data set. `init`: where the vectors start; `init_text` for
+    `init: text`.
     """
 
     num_virtual_tokens: int | None = Field(None, ge=1)
+    placement: Placement = "front"
     init: Init = "vocabulary"
     init_text: str | None = None
 
@@ -36,7 +41,18 @@ class SoftConfig(MethodConfig):
 def place_soft_tokens(config: SoftConfig, template: Template, default: int = 20) -> Template:
     """The template with its soft slots, put in front where it has none."""
     if not template.has_soft:
-        return template.in_front(config.num_virtual_tokens or default)
+        count = config.num_virtual_tokens or default
+        if config.placement == "both" and count < 2:
+            raise ConfigError("placement: both needs two virtual tokens", do="raise num_virtual_tokens")
+        after = {"front": 0, "after": count, "both": count // 2}[config.placement]
+        behind = template.behind_fields(after) if after else template
+        return behind.in_front(count - after) if count > after else behind
+    if config.placement != "front":
+        raise ConfigError(
+            f"placement says {config.placement}, and the template has soft slots of its own",
+            where=str(template),
+            do="take the slots out of the template, or leave placement out",
+        )
     given = config.num_virtual_tokens
     if given is not None and not (template.is_resolved and template.soft_count == given):
         raise ConfigError(

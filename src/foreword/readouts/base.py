@@ -46,11 +46,15 @@ class Readout(nn.Module, ABC):
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple:
         """The rows that one example needs."""
 
+    def reads(self, batch: Batch) -> Tensor | None:
+        """`[b, A]`, the places whose hidden states are read (-1 for none); None where all are."""
+        return None
+
     @abstractmethod
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
         """`[n, C]` scores whose softmax is the probability of each label.
 
-        `hidden`: `[b, T, H]` for the b rows of `batch`, which are those of n items.
+        `hidden`: `[b, T, H]` for the b rows of `batch`, which are those of n items; only the places of `reads` count.
         """
 
 

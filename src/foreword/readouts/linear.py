@@ -13,6 +13,7 @@ from foreword.batch import Batch
 from foreword.config import ReadoutConfig
 from foreword.errors import Unsupported
 from foreword.readouts.base import Readout, ReadoutSetup, places
+from foreword.readouts.comparison import WIDTH, compare, mean
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
@@ -23,9 +24,8 @@ class Linear(Readout):
     """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
-    nothing. `pair` compares the means u and v of the two segments by `[|u - v|, u * v]`, 2 H wide (after Reimers and
-    Gurevych 2019, section 3), for families with segment ids. `auto` takes [CLS] where the tokenizer has one and the
-    last token elsewhere.
+    nothing. `pair` compares the two segments by 17 numbers (`foreword.readouts.comparison`), for families with segment
+    ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
     """
 
     name: ClassVar[str] = "linear"
@@ -51,27 +51,29 @@ class Linear(Readout):
             raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")
         if config.position == "pair" and setup.segments < 2:
             raise Unsupported("a comparison of two segments needs two of them", do="put {sep} between two fields")
-        width = setup.backbone.geometry.hidden * (2 if config.position == "pair" else 1)
+        special = torch.tensor(setup.backbone.tokenizer.all_special_ids)
+        self.register_buffer("special", special, persistent=False)
+        width = WIDTH if config.position == "pair" else setup.backbone.geometry.hidden
         self.weight = nn.Parameter(torch.empty(len(setup.labels), width).normal_(0, 0.02, generator=setup.generator()))
         self.bias = nn.Parameter(torch.zeros(len(setup.labels)))
 
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
         return (encoder.encode(example),)
 
+    def reads(self, batch: Batch) -> Tensor | None:
+        if self.position in ("mean", "pair"):
+            return None
+        return (batch.cls if self.position == "cls" else batch.last)[:, None]
+
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
         text = (batch.mask == 1) & (batch.soft < 0)
         if self.position == "mean":
-            read = _mean(hidden, text)
+            read = mean(hidden, text)
         elif self.position == "pair":
-            first, second = (_mean(hidden, text & (batch.types == segment)) for segment in (0, 1))
-            read = torch.cat([(first - second).abs(), first * second], dim=-1)
+            text = text & ~torch.isin(batch.ids, self.special)
+            first, second = (text & (batch.types == segment) for segment in (0, 1))
+            read = compare(hidden, backbone.embed(batch.ids), first, second)
         else:
             read = places(hidden, batch.cls if self.position == "cls" else batch.last)
         read = nn.functional.dropout(read, self.dropout, self.training)
         return nn.functional.linear(read, self.weight, self.bias)
-
-
-def _mean(hidden: Tensor, chosen: Tensor) -> Tensor:
-    """`[b, H]`, over the places that `[b, T]` chooses; zero where it chooses none."""
-    weights = chosen.to(hidden.dtype)
-    return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)

@@ -44,6 +44,9 @@ class Verbalizer(Readout):
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
         return tuple(encoder.encode(example, v.masks, v.continuation, v.reserve) for v in self.variants)
 
+    def reads(self, batch: Batch) -> Tensor:
+        return batch.answers[:, :1] if self.words.single else batch.answers
+
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
         if self.words.single:
             ids = torch.tensor([placed.ids[0] for placed in self.placement], device=hidden.device)

@@ -112,6 +112,11 @@ class Template:
             raise TemplateError(f"a soft slot needs at least one virtual token, not {count}", where=str(self))
         return Template((Soft(count), *self.parts))
 
+    def behind_fields(self, count: int) -> Template:
+        """This template with `count` virtual tokens directly after its last field."""
+        last = max((i for i, part in enumerate(self.parts) if isinstance(part, Field)), default=-1)
+        return Template((*self.parts[: last + 1], Soft(count), *self.parts[last + 1 :]))
+
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Template:
         """This template with the length of every soft slot known: the number of tokens of its initial text."""
 

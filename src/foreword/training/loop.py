@@ -33,6 +33,7 @@ from foreword.training import checkpoint
 from foreword.training.batching import epoch_batches
 from foreword.training.checkpoint import Progress, State
 from foreword.training.optim import make_optimizer, set_rate
+from foreword.training.route import WHOLE, Route
 
 OWNER = "run"
 
@@ -46,6 +47,9 @@ class Reporter(Protocol):
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """The validation rows were scored."""
 
+    def kept(self, done: int, rows: int) -> None:
+        """What the frozen layers give is kept for `done` of so many rows."""
+
 
 class Silent:
     """A reporter that says nothing."""
@@ -55,6 +59,9 @@ class Silent:
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """The validation rows were scored."""
+
+    def kept(self, done: int, rows: int) -> None:
+        """What the frozen layers give is kept for `done` of so many rows."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Loop:
 
     **Arguments:** the parts to train; items of train and validation (which may be empty); `folder` for checkpoints, or
     None to keep nothing; `log` is given one record a step and an evaluation. `swapped`: the same training items with
-    their two texts in the other order, where the settings ask for it (`swap_pairs`).
+    their two texts in the other order, where the settings ask for it (`swap_pairs`). All items are as `route` has them.
     """
 
     def __init__(
@@ -110,9 +117,10 @@ class Loop:
         log: Callable[[dict[str, Any]], None] = lambda record: None,
         run: str = "",
         swapped: Sequence[Item] = (),
+        route: Route = WHOLE,
     ) -> None:
         self.assembly, self.train_items, self.validation = assembly, train, validation
-        self.swapped = swapped
+        self.swapped, self.route = swapped, route
         self.config = assembly.config.training
         self.folder, self.reporter, self.log, self.run_id = folder, reporter or Silent(), log, run
         self.trained: dict[str, torch.nn.Parameter] = assembly.trained()
@@ -184,7 +192,7 @@ class Loop:
 
     def backward(self, items: Sequence[Item]) -> float:
         """Gradients of the mean loss over `items`; the loss. The method is compiled once, whatever the pieces."""
-        injection = self.assembly.method.compiled()
+        injection = self.route.compiled(self.assembly.backbone, self.assembly.method.compiled())
         groups = pieces(items, self.config.max_tokens)
         if len(groups) == 1:
             loss = self._loss(injection, items)
@@ -254,7 +262,9 @@ class Loop:
     def evaluate(self, items: Sequence[Item]) -> Scored:
         """Score items with the parameters as they are."""
         self.assembly.readout.eval()
-        self.bank.put(OWNER, self.assembly.method.at_rest(), self.assembly.readout)
+        with torch.no_grad():
+            injection = self.route.compiled(self.assembly.backbone, self.assembly.method.at_rest())
+        self.bank.put(OWNER, injection, self.assembly.readout)
         return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
 
     # -- state --------------------------------------------------------------------------------------------------

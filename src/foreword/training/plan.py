@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from foreword.assembly import Assembly
-from foreword.batch import Item
+from foreword.batch import Item, collate
 from foreword.text.encoder import cut_summary
 from foreword.training.loop import schedule_of
+from foreword.training.route import WHOLE, Route
 
 OVERHEAD = 1.4
 
@@ -41,6 +42,8 @@ class Plan:
     tokens: float
     cut: str
     gradient_layers: tuple[int, int] | None
+    route: str
+    reads: str
     logits: str
     tflops: float
     machine_gflops: float
@@ -64,13 +67,15 @@ class Plan:
             ("cut", self.cut),
             ("steps", f"{self.steps:,} of {self.batch_size} rows; evaluated every {self.evaluate_every:,}"),
             ("gradient", f"{where}; the frozen backbone is in eval mode"),
+            ("kept", self.route),
+            ("reads", self.reads),
             ("logits", self.logits),
             ("expected", f"{minutes} min {seconds} s at {self.machine_gflops:.0f} GF/s, {self.memory_mb:,.0f} MB"),
         ]
 
 
-def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item]) -> Plan:
-    """The plan of training `assembly` on these rows."""
+def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item], route: Route = WHOLE) -> Plan:
+    """The plan of training `assembly` on these rows by this route."""
     schedule = schedule_of(assembly, max(len(train), 1))
     geometry, trained = assembly.backbone.geometry, assembly.trained()
     lowest = _lowest_layer(assembly)
@@ -101,6 +106,8 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         tokens=round(tokens, 1),
         cut=cut_summary([item.rows[0] for item in train], assembly.reader.encoder).message,
         gradient_layers=None if lowest is None else (lowest, geometry.layers - 1),
+        route=route.why,
+        reads=_reads(assembly, train),
         logits=_logits(assembly),
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),
@@ -133,6 +140,14 @@ def _layer_parameters(assembly: Assembly) -> int:
     embeddings = {id(m.weight) for m in assembly.backbone.trunk.modules() if isinstance(m, nn.Embedding)}
     matrices = (p for n, p in assembly.backbone.trunk.named_parameters() if p.ndim == 2 and not n.startswith("pooler."))
     return sum(p.numel() for p in matrices if id(p) not in embeddings)
+
+
+def _reads(assembly: Assembly, train: Sequence[Item]) -> str:
+    places = assembly.readout.reads(collate(train[:1], assembly.backbone.pad_id)) if train else None
+    if places is None or "parts" in assembly.backbone.refusals:
+        return "the last layer is run for every token"
+    many = "one place" if places.shape[1] == 1 else f"{places.shape[1]} places"
+    return f"the last layer is run for {many} a row"
 
 
 def _logits(assembly: Assembly) -> str:

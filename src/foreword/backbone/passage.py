@@ -1,0 +1,186 @@
+"""Running a part of the trunk: from layer k on, up to layer k, and in the last layer only where it is read.
+
+A part is a shell of the trunk: shallow copies of the modules on the way to its list of layers, and another list there.
+Weights, norms and everything else are the trunk's own objects, so nothing is changed, copied or undone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foreword.backbone.attention import Caught, Prefix, Taken
+
+
+class Reached(Exception):
+    """Leaves the trunk behind the layer that was asked for. `hidden`: `[B, T, H]`."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+class _Stand(nn.Module):
+    """Stands in for a layer in a shell; what it lacks is the layer's."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+
+class Fed(_Stand):
+    """Gives the states that the passage was handed, instead of computing them."""
+
+    def __init__(self, layer: nn.Module, tuples: bool) -> None:
+        super().__init__(layer)
+        self.tuples = tuples
+
+    def forward(self, hidden: Tensor, *args: Any, foreword: Prefix | None = None, **kwargs: Any) -> Any:
+        """The states that were handed over."""
+        assert foreword is not None and foreword.fed is not None
+        return (foreword.fed,) if self.tuples else foreword.fed
+
+
+class Skipped(_Stand):
+    """Hands on what it gets."""
+
+    def __init__(self, layer: nn.Module, tuples: bool) -> None:
+        super().__init__(layer)
+        self.tuples = tuples
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """The input."""
+        return (hidden,) if self.tuples else hidden
+
+
+class Left(_Stand):
+    """Runs the layer and leaves the trunk with what it gave."""
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """**Raises** `Reached`, always."""
+        given = self.layer(hidden, *args, **kwargs)
+        raise Reached(given[0] if isinstance(given, tuple) else given)
+
+
+class Read(_Stand):
+    """The last layer, run for the places that are read alone; zeros at the others.
+
+    Keys and values are those of the whole text: the layer is run until its attention has them, and then again for the
+    states at the places read, whose attention is given these keys and values.
+    """
+
+    def forward(self, hidden: Tensor, *args: Any, foreword: Prefix | None = None, **kwargs: Any) -> Any:
+        """`[B, T, H]`, right at the places of `foreword.read`."""
+        if foreword is None or foreword.read is None:
+            return self.layer(hidden, *args, foreword=foreword, **kwargs)
+        try:
+            self.layer(hidden, *args, foreword=replace(foreword, catching=True), **kwargs)
+            raise RuntimeError("the last layer has no attention that is routed here")
+        except Caught as caught:
+            keys, values, mask, causal = caught.keys, caught.values, caught.mask, caught.causal
+        places = foreword.read.clamp(min=0)
+        taken = Taken(keys, values, _mask_at(mask, places, hidden.shape[1], keys.shape[2], causal))
+        narrowed = {name: _at(name, value, places) for name, value in kwargs.items()}
+        given = self.layer(_gather(hidden, places), *args, foreword=replace(foreword, taken=taken), **narrowed)
+        out = given[0] if isinstance(given, tuple) else given
+        out = out * (foreword.read >= 0)[..., None]
+        whole = torch.zeros_like(hidden).scatter_add(1, places[..., None].expand_as(out), out)
+        return (whole, *given[1:]) if isinstance(given, tuple) else whole
+
+
+def _gather(hidden: Tensor, places: Tensor) -> Tensor:
+    """`[B, T, H]` or `[1, T, H]` at `[B, A]` places: `[B, A, H]`."""
+    hidden = hidden.expand(len(places), -1, -1)
+    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def _at(name: str, value: Any, places: Tensor) -> Any:
+    """A layer's argument for the places alone, where it goes by place."""
+    if name == "position_embeddings" and value is not None:
+        return tuple(_gather(part, places) for part in value)
+    if name == "position_ids" and value is not None:
+        return value.expand(len(places), -1).gather(1, places)
+    return value
+
+
+def _mask_at(mask: Tensor | None, places: Tensor, queries: int, keys: int, causal: bool) -> Tensor | None:
+    """The mask's lines at the places: `[B, 1, A, P + S]`; None where all may look everywhere."""
+    if mask is None:
+        if not causal:
+            return None
+        before = keys - queries
+        return (torch.arange(keys, device=places.device) <= places[..., None] + before)[:, None]
+    mask = mask.expand(len(places), 1, -1, -1)
+    return mask.gather(2, places[:, None, :, None].expand(-1, 1, -1, mask.shape[-1]))
+
+
+class Passages:
+    """The shells of one trunk, made when first asked for.
+
+    **Raises** `LookupError` where the trunk keeps its layers in no list that could be found.
+    """
+
+    def __init__(self, trunk: nn.Module, slots: Mapping[nn.Module, int]) -> None:
+        self.trunk, self.tuples = trunk, False
+        self.path, self.layers = _find(trunk, slots)
+        self._made: dict[tuple[int, int | None, bool], nn.Module] = {}
+
+    def learn(self, run: Callable[[], Any]) -> None:
+        """See in a run of the trunk whether its layers give tuples."""
+        given: list[bool] = []
+        hook = self.layers[0].register_forward_hook(lambda layer, _, out: given.append(isinstance(out, tuple)))
+        try:
+            run()
+        finally:
+            hook.remove()
+        self.tuples = given[0]
+
+    def get(self, start: int = 0, stop: int | None = None, read: bool = False) -> nn.Module:
+        """The trunk from layer `start` on (its input handed over as `Prefix.fed`), left behind layer `stop - 1`."""
+        key = (start, stop, read)
+        if key not in self._made:
+            self._made[key] = self._shell(*key)
+        return self._made[key]
+
+    def _shell(self, start: int, stop: int | None, read: bool) -> nn.Module:
+        layers: list[nn.Module] = list(self.layers)
+        if read and start < len(layers):
+            layers[-1] = Read(layers[-1])
+        for i in range(start):
+            layers[i] = Skipped(layers[i], self.tuples) if i else Fed(layers[i], self.tuples)
+        if stop is not None:
+            layers[stop - 1] = Left(layers[stop - 1])
+        top = node = _shallow(self.trunk)
+        for name in self.path[:-1]:
+            child = _shallow(node._modules[name])
+            node._modules[name] = child
+            node = child
+        node._modules[self.path[-1]] = nn.ModuleList(layers)
+        return top.eval()
+
+
+def _shallow(module: nn.Module | None) -> nn.Module:
+    assert module is not None
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _find(trunk: nn.Module, slots: Mapping[nn.Module, int]) -> tuple[list[str], Sequence[nn.Module]]:
+    """The way to the list whose i-th module holds the attention of layer i."""
+    for name, module in trunk.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == len(slots) > 0:
+            if all(any(slots.get(inner) == i for inner in layer.modules()) for i, layer in enumerate(module)):
+                return name.split("."), list(module)
+    raise LookupError("its layers are in no list")

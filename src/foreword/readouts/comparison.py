@@ -1,0 +1,59 @@
+"""Two segments of a row, compared token by token.
+
+A readout of every hidden state's every direction has more weights than a small data set can teach. What tells a
+paraphrase is how far the words of one text are from those of the other, so these distances are read, and the prompt is
+left to shape the space that they are measured in.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+WIDTH = 17
+"""Seven distances in each of two spaces, and three numbers on the lengths."""
+
+
+def compare(hidden: Tensor, words: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """`[b, 17]`: distances in the space of the hidden states and in that of the words, and the lengths.
+
+    `hidden`: `[b, T, H]`; `words`: `[b, T, E]`, the word embeddings; `first`, `second`: `[b, T]` bool, the tokens of
+    the segments. Distances are cosine distances times the root of the width, so that random vectors would differ by
+    about one.
+    """
+    lengths = [segment.sum(1).clamp(min=1).to(hidden.dtype).log() for segment in (first, second)]
+    ratio = (lengths[0] - lengths[1]).abs() * hidden.shape[-1] ** 0.5
+    return torch.cat(
+        [distances(words, first, second), distances(hidden, first, second), torch.stack([ratio, *lengths], dim=-1)],
+        dim=-1,
+    )
+
+
+def distances(vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """`[b, 7]`: of each token to the nearest of the other segment (mean, root mean square, largest; both ways, greedy
+    matching as in Zhang et al. 2020, section 3), and of the two means.
+    """
+    unit = normalize(vectors, dim=-1)
+    alike = unit @ unit.transpose(1, 2)
+    found = []
+    for own, other in ((first, second), (second, first)):
+        nearest = 1 - alike.masked_fill(~other[:, None], -1.0).amax(-1)
+        found += [
+            _average(nearest, own),
+            (_average(nearest.square(), own) + 1e-6).sqrt(),
+            nearest.masked_fill(~own, 0.0).amax(1),
+        ]
+    found.append(1 - cosine_similarity(mean(vectors, first), mean(vectors, second), dim=-1))
+    return torch.stack(found, dim=-1) * vectors.shape[-1] ** 0.5
+
+
+def mean(vectors: Tensor, chosen: Tensor) -> Tensor:
+    """`[b, H]`, over the places that `[b, T]` chooses; zero where it chooses none."""
+    weights = chosen.to(vectors.dtype)
+    return (vectors * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
+
+
+def _average(values: Tensor, chosen: Tensor) -> Tensor:
+    weights = chosen.to(values.dtype)
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)

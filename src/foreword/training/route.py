@@ -1,0 +1,249 @@
+"""What the frozen backbone need not compute at every step, and how a run goes without it. All of it is exact.
+
+- `trunk`: the first injection enters at layer k; the layers below it are run once for the data set.
+- `documents`: in a causal model, the text in front of the first virtual token is run once for the data set, and its
+  keys and values are kept.
+- `front`: in a causal model, what all rows begin with (the prompt, or a hard text) is run once a step, not once a row,
+  with gradients; the rows see its keys and values.
+
+Which of them holds follows from method, template, readout and data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from foreword.assembly import Assembly
+from foreword.backbone.attention import LayerPrefix
+from foreword.backbone.backbone import Backbone
+from foreword.bank import Bank
+from foreword.batch import Batch, Item, collate, pieces
+from foreword.injections import Injection, KeyValues
+from foreword.text.rows import Row
+from foreword.training import states
+
+Splits = Mapping[str, Sequence[Item]]
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a run goes. `layer`: where a kept trunk ends. `front`: what all rows begin with. `why`: for the plan."""
+
+    kind: Literal["whole", "trunk", "documents", "front"] = "whole"
+    layer: int = 0
+    front: Row | None = None
+    wanted: states.Wanted | None = None
+    why: str = "every layer is run for every row"
+
+    def compiled(self, backbone: Backbone, injection: Injection) -> Injection:
+        """The injection as the shortened rows see it: what stands in front of all of them becomes key/values."""
+        return injection if self.front is None else _in_front(backbone, injection, self.front)
+
+
+WHOLE = Route()
+
+
+def route_of(assembly: Assembly, splits: Splits) -> Route:
+    """The shortest exact way for these rows."""
+    backbone, injection = assembly.backbone, assembly.method.at_rest()
+    if injection.weights is not None:
+        return Route(why="every weight learns, so nothing stands still")
+    if "parts" in backbone.refusals:
+        return Route(why=f"{backbone.family} is not run in parts: {backbone.refusals['parts']}")
+    rows = [row for items in splits.values() for item in items for row in item.rows]
+    if not rows:
+        return Route()
+    if injection.soft is None and (found := _trunk(assembly, injection, rows)):
+        return found
+    if backbone.kind != "causal" or not _reads_few(assembly, splits):
+        return Route()
+    return _causal(assembly, injection, rows)
+
+
+def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = lambda done, of: None) -> Splits:
+    """The items as the route has them: with what is kept of them, or without what is in front of all.
+
+    `advance` is told of rows that are run for the cache, when it is made.
+    """
+    if route.kind == "whole":
+        return splits
+    if route.kind == "front":
+        assert route.front is not None
+        size = len(route.front)
+        return {split: [_shortened(item, [size] * len(item.rows)) for item in items] for split, items in splits.items()}
+    return {split: _kept(route, assembly, items, advance) if items else [] for split, items in splits.items()}
+
+
+# -- which way --------------------------------------------------------------------------------------------------------
+
+
+def _trunk(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Route | None:
+    """Layers below the first key/values, or all of them where only the readout learns."""
+    geometry, precision = assembly.backbone.geometry, assembly.config.training.cache
+    layer = geometry.layers if injection.key_values is None else injection.key_values.layers[0]
+    if layer == 0 or precision == "off" or not assembly.trained():
+        return None
+    wanted = states.Wanted(
+        assembly.backbone.fingerprint,
+        "states",
+        layer,
+        injection.position_offset,
+        assembly.backbone.state_width,
+        precision,
+    )
+    if reason := states.room(wanted, rows):
+        return Route(why=f"layers 0 to {layer - 1} could be kept, but {reason}")
+    ready = "lie ready" if states.is_kept(wanted, rows) else "are run once"
+    size = wanted.bytes(rows) / 1e6
+    return Route(
+        "trunk", layer, None, wanted, f"layers 0 to {layer - 1} {ready} for all rows ({size:,.0f} MB, {precision})"
+    )
+
+
+def _causal(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Route:
+    backbone, precision = assembly.backbone, assembly.config.training.cache
+    common, frozen = _common(rows), min(_frozen(row) for row in rows)
+    whole = injection.key_values is None or len(injection.key_values.layers) == backbone.geometry.layers
+    if common > 1 and whole and (injection.soft is None or common > frozen):
+        front = _head(rows[0], common)
+        return Route("front", 0, front, None, f"the {common} tokens that all rows begin with are run once a step")
+    if frozen < 1 or injection.soft is None or injection.key_values is not None or precision == "off":
+        return Route()
+    geometry = backbone.geometry
+    width = geometry.layers * 2 * geometry.kv_heads * geometry.head_size
+    wanted = states.Wanted(backbone.fingerprint, "memory", 0, 0, width, precision)
+    documents = [_head(row, _frozen(row)) for row in rows]
+    if reason := states.room(wanted, documents):
+        return Route(why=f"the text before the prompt could be kept, but {reason}")
+    size, tokens = wanted.bytes(documents) / 1e6, sum(map(len, documents)) / len(documents)
+    why = f"key/values of the text before the prompt ({tokens:.0f} tokens a row) are kept ({size:,.0f} MB, {precision})"
+    return Route("documents", 0, None, wanted, why)
+
+
+def _reads_few(assembly: Assembly, splits: Splits) -> bool:
+    """Whether the readout reads named places, which then must not be among those that are taken away."""
+    item = next(item for items in splits.values() for item in items)
+    return assembly.readout.reads(collate([item], assembly.backbone.pad_id)) is not None
+
+
+def _common(rows: Sequence[Row]) -> int:
+    """How many places all rows begin with in common; something to read stays in each."""
+    first, size = rows[0], min(_readable(row) for row in rows)
+    for row in rows:
+        while row.ids[:size] != first.ids[:size] or row.soft[:size] != first.soft[:size]:
+            size -= 1
+    return size
+
+
+def _frozen(row: Row) -> int:
+    """How many places stand before the first virtual token, and before what is read."""
+    soft = next((i for i, token in enumerate(row.soft) if token >= 0), 0)
+    return min(soft, _readable(row))
+
+
+def _readable(row: Row) -> int:
+    """The first place that a readout may read."""
+    return min((*row.answers, len(row) - 1))
+
+
+# -- what is in front of all rows -------------------------------------------------------------------------------------
+
+
+def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection:
+    """Run the front once, under the injection's own key/values, and give the rows its keys and values."""
+    bank = Bank(backbone)
+    bank.put("front", injection)
+    batch = collate([Item((front,), "front")], backbone.pad_id, device=str(backbone.device))
+    where, own = bank.positions(batch), injection.key_values
+    prefix = (
+        None if own is None else {layer: LayerPrefix(*own.tensor[i, :, None]) for i, layer in enumerate(own.layers)}
+    )
+    made = backbone.record(bank.embeds(batch), batch.mask, where, batch.types, prefix)[:, :, 0]
+    table = made if own is None else torch.cat([own.tensor, made], dim=3)
+    used = sum(token >= 0 for token in front.soft)
+    soft = injection.soft if injection.soft is not None and used < len(injection.soft.vectors) else None
+    layers = tuple(range(backbone.geometry.layers))
+    return replace(
+        injection,
+        soft=soft,
+        key_values=KeyValues(layers, table),
+        position_offset=injection.position_offset + len(front),
+    )
+
+
+def _shortened(item: Item, sizes: Sequence[int]) -> Item:
+    rows = tuple(_tail(row, size) for row, size in zip(item.rows, sizes, strict=True))
+    return replace(item, rows=rows)
+
+
+def _tail(row: Row, size: int) -> Row:
+    return replace(
+        row,
+        ids=row.ids[size:],
+        soft=row.soft[size:],
+        types=row.types[size:],
+        cls=None if row.cls is None or row.cls < size else row.cls - size,
+        answers=tuple(place - size for place in row.answers),
+    )
+
+
+def _head(row: Row, size: int) -> Row:
+    return replace(row, ids=row.ids[:size], soft=row.soft[:size], types=row.types[:size], cls=None, answers=())
+
+
+# -- what is kept of every row ----------------------------------------------------------------------------------------
+
+
+def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Advance) -> list[Item]:
+    assert route.wanted is not None
+    trunk = route.kind == "trunk"
+    rows = [row if trunk else _head(row, _frozen(row)) for item in items for row in item.rows]
+    make = _run_trunk if trunk else _run_documents
+    found = states.kept(route.wanted, rows, lambda: make(route, assembly, rows, advance))
+    arrays, routed = iter(found.arrays), []
+    for item in items:
+        own = tuple(next(arrays) for _ in item.rows)
+        if trunk:
+            routed.append(replace(item, states=own, start=route.layer))
+        else:
+            routed.append(replace(_shortened(item, [len(array) for array in own]), memory=own))
+    return routed
+
+
+@torch.no_grad()
+def _run_trunk(route: Route, assembly: Assembly, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[int, Tensor]]:
+    backbone, offset = assembly.backbone, route.wanted.offset if route.wanted else 0
+    for numbers, batch in _groups(assembly, rows, advance):
+        below = backbone.states(
+            backbone.embed(batch.ids), batch.mask, batch.positions + offset, batch.types, stop=route.layer
+        )
+        for place, number in enumerate(numbers):
+            yield number, below[place, : len(rows[number])]
+
+
+@torch.no_grad()
+def _run_documents(
+    route: Route, assembly: Assembly, rows: Sequence[Row], advance: Advance
+) -> Iterator[tuple[int, Tensor]]:
+    backbone = assembly.backbone
+    for numbers, batch in _groups(assembly, rows, advance):
+        made = backbone.record(backbone.embed(batch.ids), batch.mask, batch.positions, batch.types)
+        for place, number in enumerate(numbers):
+            size = len(rows[number])
+            yield number, made[:, :, place, :, :size].permute(3, 0, 1, 2, 4).reshape(size, -1)
+
+
+def _groups(assembly: Assembly, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[list[int], Batch]]:
+    items = [Item((row,)) for row in rows]
+    done = 0
+    for numbers in pieces(items, assembly.config.training.max_tokens, 32):
+        backbone = assembly.backbone
+        yield numbers, collate([items[i] for i in numbers], backbone.pad_id, device=str(backbone.device))
+        done += len(numbers)
+        advance(done, len(rows))

@@ -1,0 +1,165 @@
+"""What the frozen backbone makes of a data set, computed once and kept on disk for all epochs, seeds and runs.
+
+Two things never change in training: the output of the layers below the first injection, and, in a causal model, the
+keys and values of the text in front of the first virtual token. Either is one array a row, `[T, W]`. A set of rows is
+one folder of the user's cache, made in a temporary one and renamed, so that it is whole or not there; what was used
+longest ago makes room when the cache is full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from foreword import store
+from foreword.errors import ConfigError
+from foreword.text.rows import Row
+
+Precision = Literal["float32", "float16"]
+VERSION = 1
+LIMIT_GB = 10.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be kept: `kind` and `start` say what it is of, `width` is W, `offset` moves the positions."""
+
+    backbone: str
+    kind: Literal["states", "memory"]
+    start: int
+    offset: int
+    width: int
+    precision: Precision
+
+    def key(self, rows: Sequence[Row]) -> str:
+        """The name of the folder: a hash over all that the numbers depend on."""
+        digest = hashlib.sha256(repr((VERSION, self)).encode())
+        for row in rows:
+            digest.update(repr((row.ids, row.types)).encode())
+        return digest.hexdigest()[:32]
+
+    def bytes(self, rows: Sequence[Row]) -> int:
+        """How much room it takes."""
+        return sum(len(row) for row in rows) * self.width * np.dtype(self.precision).itemsize
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The arrays of the rows, as views of one memory map. `error`: the largest loss by float16, against their rms."""
+
+    arrays: list[np.ndarray]
+    error: float
+    made: bool
+
+
+Produce = Callable[[], Iterator[tuple[int, Tensor]]]
+"""Gives each row's number and its `[T, W]` array, in any order."""
+
+
+def limit() -> int:
+    """The cache's limit in bytes: `FOREWORD_CACHE_GB`, or ten of them. **Raises** `ConfigError` for no number."""
+    given = os.environ.get("FOREWORD_CACHE_GB", str(LIMIT_GB))
+    try:
+        size = float(given)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < float("inf"):
+        raise ConfigError(f"FOREWORD_CACHE_GB is {given!r}, no size in gigabytes", do="set it to a number such as 10")
+    return int(size * 1e9)
+
+
+def room(wanted: Wanted, rows: Sequence[Row]) -> str | None:
+    """Why there is no room for this, or None. What is kept already needs none."""
+    need = wanted.bytes(rows)
+    if is_kept(wanted, rows):
+        return None
+    if need > limit():
+        return f"it takes {need / 1e9:.1f} GB and the limit is {limit() / 1e9:g} (FOREWORD_CACHE_GB)"
+    place = store.cache_dir()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free + sum(_size(folder) for folder in _folders())
+    return f"it takes {need / 1e9:.1f} GB and the disk has {free / 1e9:.1f} free" if need > 0.9 * free else None
+
+
+def is_kept(wanted: Wanted, rows: Sequence[Row]) -> bool:
+    """Whether the arrays of these rows lie ready."""
+    return (_root() / wanted.key(rows)).is_dir()
+
+
+def kept(wanted: Wanted, rows: Sequence[Row], produce: Produce) -> Kept:
+    """The arrays of `rows`, from the cache or made now.
+
+    **Raises** `ForewordError` where the cache cannot be written to or the disk is full; nothing half-made stays.
+    """
+    key, made = wanted.key(rows), not is_kept(wanted, rows)
+    if made:
+        _make_room(wanted.bytes(rows), key)
+    folder = store.make_once(f"states/{key}", lambda draft: _write(draft, wanted, rows, produce))
+    os.utime(folder)
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    whole = np.load(folder / "states.npy", mmap_mode="r")
+    ends = np.cumsum([len(row) for row in rows])
+    arrays = [whole[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
+    return Kept(arrays, float(about["error"]), made)
+
+
+def _write(draft: Path, wanted: Wanted, rows: Sequence[Row], produce: Produce) -> None:
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    shape = (int(starts[-1]), wanted.width)
+    whole = np.lib.format.open_memmap(draft / "states.npy", mode="w+", dtype=wanted.precision, shape=shape)
+    worst, squares, done = 0.0, 0.0, 0
+    for number, tensor in produce():
+        exact = tensor.float().cpu().numpy()
+        place = whole[starts[number] : starts[number + 1]]
+        place[:] = exact
+        if wanted.precision == "float16":
+            if not np.isfinite(place).all():
+                raise ConfigError("the backbone's states do not fit float16", do="set training.cache: float32")
+            worst = max(worst, float(np.abs(place.astype(np.float32) - exact).max(initial=0.0)))
+            squares += float(np.square(exact).mean())
+        done += 1
+    if done != len(rows):
+        raise RuntimeError(f"{done} of {len(rows)} rows were made")
+    whole.flush()
+    error = worst / (squares / done) ** 0.5 if squares else 0.0
+    about = {"version": VERSION, "rows": len(rows), "error": error, **vars(wanted)}
+    (draft / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _root() -> Path:
+    return store.cache_dir() / "states"
+
+
+def _folders() -> list[Path]:
+    return [folder for folder in _root().glob("*") if folder.is_dir()] if _root().is_dir() else []
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+
+
+def _make_room(need: int, key: str) -> None:
+    """Drop what was used longest ago until `need` bytes fit. Another process that reads a dropped file keeps it."""
+    held = []
+    for folder in _folders():
+        try:
+            held.append((folder.stat().st_mtime, _size(folder), folder))
+        except OSError:  # another process dropped it just now
+            continue
+    total = sum(size for _, size, _ in held)
+    for _, size, folder in sorted(held, key=lambda one: one[0]):
+        if total + need <= limit():
+            return
+        if folder.name != key:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
