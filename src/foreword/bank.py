@@ -172,17 +172,19 @@ class Bank:
         )
 
     def _prefix_of(self, batch: Batch) -> Prefix | None:
-        """The rows' key/values: their foreword's, or those of the text that was run before them."""
+        """The rows' key/values: their foreword's, and those of a text that was run before them."""
         prefix = self.prefix(batch.owners)
         if batch.memory is None or batch.remembered is None:
             return prefix
-        if prefix is not None:
-            raise ConfigError("rows that bring key/values of their text take none of a foreword")
-        geometry = self.backbone.geometry
-        shape = (len(batch.owners), -1, geometry.layers, 2, geometry.kv_heads, geometry.head_size)
+        geometry, rows = self.backbone.geometry, len(batch.owners)
+        shape = (rows, -1, geometry.layers, 2, geometry.kv_heads, geometry.head_size)
         table = batch.memory.view(shape).permute(2, 3, 0, 4, 1, 5)
         seen = torch.arange(table.shape[4], device=table.device) < batch.remembered[:, None]
-        return self.backbone.prefix({layer: LayerPrefix(*table[layer], seen) for layer in range(geometry.layers)})
+        own = {} if prefix is None else prefix.layers
+        layers = {
+            layer: _joined(LayerPrefix(*table[layer], seen), own.get(layer), rows) for layer in range(geometry.layers)
+        }
+        return self.backbone.prefix(layers)
 
     def positions(self, batch: Batch) -> Tensor:
         """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last."""
@@ -238,6 +240,20 @@ class Bank:
             shared = {layer: LayerPrefix(*table.tensor[i, :, None]) for i, layer in enumerate(table.layers)}
             return self.backbone.prefix(shared)
         return self.backbone.prefix(_stack(owners, present))
+
+
+def _joined(memory: LayerPrefix, own: LayerPrefix | None, rows: int) -> LayerPrefix:
+    """Key/values of the rows' texts and of their forewords, in one."""
+    if own is None:
+        return memory
+    keys, values = (part.expand(rows, -1, -1, -1) for part in (own.keys, own.values))
+    assert memory.visible is not None
+    visible = own.visible if own.visible is not None else memory.visible.new_ones(rows, keys.shape[2])
+    return LayerPrefix(
+        torch.cat([memory.keys, keys], dim=2),
+        torch.cat([memory.values, values], dim=2),
+        torch.cat([memory.visible, visible], dim=1),
+    )
 
 
 def _stack(owners: Sequence[str | None], tables: dict[str | None, KeyValues]) -> dict[int, LayerPrefix]:

@@ -101,13 +101,15 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
     cls = torch.tensor([-1 if row.cls is None else row.cls + start for row, start in zip(rows, starts, strict=True)])
     last = torch.tensor([start + len(row) - 1 for row, start in zip(rows, starts, strict=True)])
     start = items[0].start if all(item.start == items[0].start for item in items) else 0
-    remembered = torch.tensor([len(part) for item in items for part in item.memory])
+    memory = [part for item in items for part in item.memory or (None,) * len(item.rows)]
+    remembered = torch.tensor([0 if part is None else len(part) for part in memory])
+    brought = any(part is not None for part in memory)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     batch = Batch(
         ids=ids,
         mask=mask,
         types=types,
-        positions=positions + remembered[:, None] if len(remembered) else positions,
+        positions=positions + remembered[:, None],
         soft=soft,
         cls=cls,
         last=last,
@@ -117,19 +119,23 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
         labels=torch.tensor([item.label for item in items]),
         start=start,
         states=_padded([part for item in items for part in item.states], width, starts) if start else None,
-        memory=_padded([part for item in items for part in item.memory]) if len(remembered) else None,
-        remembered=remembered if len(remembered) else None,
+        memory=_padded(memory) if brought else None,
+        remembered=remembered if brought else None,
     )
     return batch if device == "cpu" else _to(batch, device)
 
 
-def _padded(parts: Sequence[np.ndarray], width: int | None = None, starts: Sequence[int] | None = None) -> Tensor:
+def _padded(
+    parts: Sequence[np.ndarray | None], width: int | None = None, starts: Sequence[int] | None = None
+) -> Tensor:
     """Arrays `[n, W]` as one float32 tensor `[B, width, W]`, zero where there is nothing."""
-    width = max(len(part) for part in parts) if width is None else width
-    whole = np.zeros((len(parts), width, parts[0].shape[1]), np.float32)
-    for i, part in enumerate(parts):
-        at = starts[i] if starts else 0
-        whole[i, at : at + len(part)] = part
+    sizes = [0 if part is None else len(part) for part in parts]
+    deep = next(part.shape[1] for part in parts if part is not None)
+    whole = np.zeros((len(parts), max(sizes) if width is None else width, deep), np.float32)
+    for i, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        if part is not None:
+            at = starts[i] if starts else 0
+            whole[i, at : at + size] = part
     return torch.from_numpy(whole)
 
 

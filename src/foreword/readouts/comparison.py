@@ -31,8 +31,10 @@ def compare(hidden: Tensor, words: Tensor, first: Tensor, second: Tensor) -> Ten
 
 
 def distances(vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """`[b, 7]`: of each token to the nearest of the other segment (mean, root mean square, largest; both ways, greedy
-    matching as in Zhang et al. 2020, section 3), and of the two means.
+    """`[b, 7]`: three distances of the tokens each way, and that of the two means.
+
+    Each token is held against the nearest of the other segment (greedy matching, Zhang et al. 2020, section 3); the
+    three are the mean, the root mean square and the largest over the tokens.
     """
     unit = normalize(vectors, dim=-1)
     alike = unit @ unit.transpose(1, 2)

@@ -18,20 +18,19 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from foreword.assembly import Assembly
 from foreword.bank import Bank
-from foreword.batch import Item, collate, pieces
+from foreword.batch import Item
 from foreword.config import TrainingConfig
 from foreword.errors import ArtifactError, ConfigError, ForewordError, Interrupted, did_you_mean
 from foreword.evaluation.metrics import METRICS, defined
-from foreword.evaluation.scoring import Scored, evaluate_items
-from foreword.injections import Injection
+from foreword.evaluation.scoring import GROUP, Scored, evaluate_items
 from foreword.tasks.base import Task
 from foreword.training import checkpoint
 from foreword.training.batching import epoch_batches
 from foreword.training.checkpoint import Progress, State
+from foreword.training.gradient import Share, backward
 from foreword.training.optim import make_optimizer, set_rate
 from foreword.training.route import WHOLE, Route
 
@@ -129,6 +128,8 @@ class Loop:
         self.progress = Progress()
         self.best = self._copy()
         self.bank = Bank(assembly.backbone)
+        self._generator = torch.Generator().manual_seed(assembly.config.seed).get_state()
+        self._started = time.perf_counter()
         check_training(self.config, assembly.reader.task, bool(validation), len(assembly.reader.labels))
 
     @property
@@ -141,32 +142,23 @@ class Loop:
 
         **Raises** `Interrupted` after saving; `ForewordError` when the loss is not finite.
         """
-        torch.manual_seed(self.assembly.config.seed)
+        return run_together([self], resume)[0]
+
+    def prepare(self, resume: bool) -> None:
+        """Set the clock, and go back to the last checkpoint where asked and there is one."""
         if resume and self.checkpoint is not None and self.checkpoint.exists():
             self._restore(checkpoint.load(self.checkpoint, self.run_id))
-        started = time.perf_counter() - self.progress.seconds
-        with _stoppable() as asked_to_stop:
-            while not self.progress.done:
-                loss = self._step(self.progress.step)
-                self.progress.step += 1
-                self.progress.seconds = time.perf_counter() - started
-                self.reporter.step(self.progress.step, self.schedule.steps, loss)
-                self._after_step(loss)
-                self.progress.seconds = time.perf_counter() - started
-                if asked_to_stop() and not self.progress.done:
-                    self._save()
-                    kept = "the run is saved" if self.folder else "nothing is kept, as the run has no folder"
-                    raise Interrupted(
-                        f"stopped after step {self.progress.step} of {self.schedule.steps}; {kept}",
-                        where=str(self.folder) if self.folder else None,
-                        do="go on with the same command and --resume" if self.folder else None,
-                    )
+        self._started = time.perf_counter() - self.progress.seconds
+
+    def finish(self) -> None:
+        """Put the best parameters in place."""
         self._load(self.best)
-        return self.progress
 
     # -- one step -----------------------------------------------------------------------------------------------
 
-    def _step(self, step: int) -> float:
+    def begin(self) -> list[Item]:
+        """The next step's items, with the rate set and no gradient left."""
+        step = self.progress.step
         epoch, at = divmod(step, self.schedule.steps_per_epoch)
         if at == 0 or not hasattr(self, "_batches"):
             lengths = [item.tokens for item in self.train_items]
@@ -175,48 +167,59 @@ class Loop:
         self.assembly.readout.train()
         set_rate(self.optimizer, self.config, step, self.schedule.steps)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.backward([self._item(i, epoch) for i in self._batches[at]])
+        return [self._item(i, epoch) for i in self._batches[at]]
+
+    def end(self, loss: float) -> None:
+        """Go the step that the gradients say, and do what is due after it."""
+        progress = self.progress
         if not math.isfinite(loss):
             raise ForewordError(
-                f"the loss is {loss} at step {step + 1}",
+                f"the loss is {loss} at step {progress.step + 1}",
                 do=f"lower training.learning_rate (now {self.config.learning_rate}), or set training.max_grad_norm",
             )
         if self.config.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
         self.optimizer.step()
-        return loss
+        progress.step += 1
+        progress.seconds = time.perf_counter() - self._started
+        self.reporter.step(progress.step, self.schedule.steps, loss)
+        self._after_step(loss)
+        progress.seconds = time.perf_counter() - self._started
+
+    def interrupted(self) -> Interrupted:
+        """Save, and say how to go on."""
+        self._save()
+        kept = "the run is saved" if self.folder else "nothing is kept, as the run has no folder"
+        return Interrupted(
+            f"stopped after step {self.progress.step} of {self.schedule.steps}; {kept}",
+            where=str(self.folder) if self.folder else None,
+            do="go on with the same command and --resume" if self.folder else None,
+        )
 
     def _item(self, index: int, epoch: int) -> Item:
         """The item, or its twin in the other order: one half of them in even epochs, the other half in odd ones."""
         return self.swapped[index] if self.swapped and (index + epoch) % 2 else self.train_items[index]
 
     def backward(self, items: Sequence[Item]) -> float:
-        """Gradients of the mean loss over `items`; the loss. The method is compiled once, whatever the pieces."""
-        injection = self.route.compiled(self.assembly.backbone, self.assembly.method.compiled())
-        groups = pieces(items, self.config.max_tokens)
-        if len(groups) == 1:
-            loss = self._loss(injection, items)
-            loss.backward()
-            return float(loss.detach())
-        total = 0.0
-        made = {name: t for name, t in injection.tensors().items() if t.requires_grad}
-        leaves = {name: t.detach().requires_grad_() for name, t in made.items()}
-        held = Injection.from_tensors({**injection.tensors(), **leaves}, injection.position_offset)
-        for group in groups:
-            loss = self._loss(held, [items[i] for i in group]) * (len(group) / len(items))
-            loss.backward()
-            total += float(loss.detach())
-        used = [name for name, leaf in leaves.items() if leaf.grad is not None]
-        if used:
-            torch.autograd.backward([made[name] for name in used], [leaves[name].grad for name in used])
-        return total
+        """Gradients of the mean loss over `items`; the loss."""
+        return backward(self.bank, [self.share(items)], self.config.max_tokens)[0]
 
-    def _loss(self, injection: Injection, items: Sequence[Item]) -> Tensor:
-        backbone = self.assembly.backbone
-        self.bank.put(OWNER, injection, self.assembly.readout)
-        batch = collate(items, backbone.pad_id, device=str(backbone.device))
-        [(_, scores)] = self.bank.scores(batch)
-        return cross_entropy(scores.float(), batch.labels)
+    def share(self, items: Sequence[Item]) -> Share:
+        """This run's part of a step on `items`, its method compiled."""
+        with self._random():
+            injection = self.route.compiled(self.assembly.backbone, self.assembly.method.compiled())
+        return Share(items[0].owner or OWNER, injection, self.assembly.readout, items, self._random)
+
+    @contextmanager
+    def _random(self) -> Iterator[None]:
+        """The run's own random numbers, whatever else runs beside it."""
+        outside = torch.get_rng_state()
+        torch.set_rng_state(self._generator)
+        try:
+            yield
+        finally:
+            self._generator = torch.get_rng_state()
+            torch.set_rng_state(outside)
 
     # -- between steps ------------------------------------------------------------------------------------------
 
@@ -262,9 +265,9 @@ class Loop:
     def evaluate(self, items: Sequence[Item]) -> Scored:
         """Score items with the parameters as they are."""
         self.assembly.readout.eval()
-        with torch.no_grad():
+        with torch.no_grad():  # the front, too, is run without dropout
             injection = self.route.compiled(self.assembly.backbone, self.assembly.method.at_rest())
-        self.bank.put(OWNER, injection, self.assembly.readout)
+        self.bank.put(items[0].owner or OWNER, injection, self.assembly.readout)
         return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
 
     # -- state --------------------------------------------------------------------------------------------------
@@ -280,7 +283,7 @@ class Loop:
     def _save(self) -> None:
         if self.checkpoint is not None:
             tensors = checkpoint.optimizer_tensors(self.optimizer)
-            state = State(self._copy(), self.best, tensors, torch.get_rng_state(), self.progress)
+            state = State(self._copy(), self.best, tensors, self._generator, self.progress)
             checkpoint.save(self.checkpoint, state, self.run_id)
 
     def _restore(self, state: State) -> None:
@@ -295,9 +298,33 @@ class Loop:
         self._load(dict(state.now))
         self.best, self.progress = dict(state.best), state.progress
         checkpoint.restore_optimizer(self.optimizer, state.optimizer)
-        torch.set_rng_state(state.generator)
+        self._generator = state.generator
         if hasattr(self, "_batches"):
             del self._batches
+
+
+def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
+    """Train several runs on one backbone, a step of each in one pass, each to its own end; the results of runs alone.
+
+    The items of each name another owner. Where rows of one length meet, they share a pass; a readout with dropout keeps
+    its rows in one, as it would alone.
+
+    **Raises** what `Loop.run` raises; after an interrupt, all are saved.
+    """
+    for loop in loops:
+        loop.prepare(resume)
+    bank, budget = loops[0].bank, sum(loop.config.max_tokens for loop in loops)
+    with _stoppable() as asked_to_stop:
+        while active := [loop for loop in loops if not loop.progress.done]:
+            shares = [loop.share(loop.begin()) for loop in active]
+            apart = len(active) > 1 and not any(getattr(share.readout, "dropout", 0) for share in shares)
+            for loop, loss in zip(active, backward(bank, shares, budget, GROUP if apart else None), strict=True):
+                loop.end(loss)
+            if asked_to_stop() and any(not loop.progress.done for loop in loops):
+                raise [loop.interrupted() for loop in loops if not loop.progress.done][0]
+    for loop in loops:
+        loop.finish()
+    return [loop.progress for loop in loops]
 
 
 @contextmanager

@@ -121,7 +121,8 @@ def _write(draft: Path, wanted: Wanted, rows: Sequence[Row], produce: Produce) -
     for number, tensor in produce():
         exact = tensor.float().cpu().numpy()
         place = whole[starts[number] : starts[number + 1]]
-        place[:] = exact
+        with np.errstate(over="ignore"):  # told below
+            place[:] = exact
         if wanted.precision == "float16":
             if not np.isfinite(place).all():
                 raise ConfigError("the backbone's states do not fit float16", do="set training.cache: float32")
