@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick models test test-all lint results format clean
+.PHONY: help install demo demo-quick models test test-all lint results bench format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,10 @@ help: ## this list
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) install -q -c constraints.txt -e '.[eval,test,lint]'
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed
+	$(PIP) install -q -c constraints.txt -e '.[eval,peft]'
 	@touch $@
 
 install: .venv/.installed ## .venv with foreword and its evaluation extra
@@ -50,6 +54,9 @@ lint: .venv/.installed-dev ## ruff, mypy, import-linter
 
 results: .venv/.installed ## the tables of results/, from the recorded runs
 	$(BIN)/python scripts/summary.py
+
+bench: .venv/.installed-bench ## speed against PEFT, about half an hour on a quiet machine (ARGS="--case mrpc-v2" for one case)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 format: .venv/.installed-dev ## rewrite the files the way `make lint` wants them
 	$(BIN)/ruff check --fix .

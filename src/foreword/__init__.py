@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from foreword.api import load as load
     from foreword.api import prepare as prepare
     from foreword.api import train as train
+    from foreword.api import train_together as train_together
     from foreword.backbone.backbone import Backbone as Backbone
     from foreword.backbone.loading import load as load_backbone
     from foreword.bank import Bank as Bank
@@ -35,9 +36,10 @@ _LAZY = {
     "load_config": "foreword.config:load",
     "prepare": "foreword.api:prepare",
     "train": "foreword.api:train",
+    "train_together": "foreword.api:train_together",
 }
 __all__ = ["Backbone", "Bank", "Foreword", "ForewordError", "Prediction", "Result", "RunConfig", "load"]
-__all__ += ["load_backbone", "load_config", "prepare", "train"]
+__all__ += ["load_backbone", "load_config", "prepare", "train", "train_together"]
 
 
 def __getattr__(name: str) -> Any:

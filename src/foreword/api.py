@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ from foreword.errors import ConfigError, DataError
 from foreword.evaluation.scoring import Scored, evaluate_items, score_items
 from foreword.text.encoder import cut_summary
 from foreword.training.checkpoint import Progress
-from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training
+from foreword.training.folder import check_folder, log_of, make_folder
+from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training, run_together
 from foreword.training.plan import Plan, plan_of
 from foreword.training.record import record, write_json
 from foreword.training.route import Route, Splits, follow, route_of
@@ -38,6 +38,10 @@ from foreword.training.route import Route, Splits, follow, route_of
 MAX_TOKENS = 16384
 SWAPPED = "swapped"
 """The training rows with their two texts in the other order, among a run's items."""
+
+
+Config = RunConfig | Mapping[str, Any] | str | Path
+"""Settings, plain values of them, or a recipe's path."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Prepared:
     dataset: Dataset
     assembly: Assembly
     items: dict[str, list[Item]]
+    owner: str = OWNER
     route: Route = field(init=False)
     plan: Plan = field(init=False)
 
@@ -137,10 +142,10 @@ class Prepared:
         self.plan = plan_of(self.assembly, self.items["train"], self.items.get("validation", []), self.route)
 
 
-def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
+def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OWNER) -> Prepared:
     """Load and check everything that a run needs, cheapest first; `plan` says what it will do.
 
-    `backbone`: one that is loaded already, to share it between runs.
+    `backbone`: one that is loaded already, to share it between runs. `owner`: what the run's rows call its foreword.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -152,9 +157,9 @@ def prepare(config: RunConfig, backbone: Backbone | None = None) -> Prepared:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
     items: dict[str, list[Item]] = {
-        split: [assembly.reader.item(row, OWNER) for row in rows] for split, rows in dataset.splits.items()
+        split: [assembly.reader.item(row, owner) for row in rows] for split, rows in dataset.splits.items()
     }
-    return Prepared(config, dataset, assembly, items)
+    return Prepared(config, dataset, assembly, items, owner)
 
 
 def identity(prepared: Prepared) -> str:
@@ -167,11 +172,11 @@ def swapped(prepared: Prepared) -> list[Item]:
     """The training items with their two texts in the other order."""
     first, second = prepared.assembly.reader.task.fields
     rows = prepared.dataset.rows("train")
-    return [prepared.assembly.reader.item({**r, first: r[second], second: r[first]}, OWNER) for r in rows]
+    return [prepared.assembly.reader.item({**r, first: r[second], second: r[first]}, prepared.owner) for r in rows]
 
 
 def train(
-    config: RunConfig | Mapping[str, Any] | str | Path,
+    config: Config,
     *,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -188,28 +193,88 @@ def train(
 
     **Raises** `ForewordError` for anything that the user can mend; `Interrupted` after Ctrl-C, with the state saved.
     """
-    config = as_config(config)
-    target = folder if folder is not None else config.output
-    place = None if target is None else Path(target)
-    if place is not None:
-        check_folder(place, config, resume=resume, overwrite=overwrite)
-    prepared = prepare(config, backbone)
-    on_plan(prepared.plan)
-    if place is not None:
-        make_folder(place, config, anew=overwrite)
-        write_json(place / "plan.json", prepared.plan.to_dict())
-    progress = Progress(done=True)
-    items = follow(prepared.route, prepared.assembly, prepared.items, (reporter or Silent()).kept)
-    if prepared.assembly.trained():
-        train_rows, validation, twins = items["train"], items.get("validation", []), items.get(SWAPPED, ())
-        run, route = identity(prepared), prepared.route
-        loop = Loop(prepared.assembly, train_rows, validation, place, reporter, _log(place), run, twins, route)
-        progress = loop.run(resume)
-    return _finish(prepared, items, progress, place)
+    reporters = None if reporter is None else [reporter]
+    return train_together(
+        [config],
+        folders=None if folder is None else [folder],
+        resume=resume,
+        overwrite=overwrite,
+        reporters=reporters,
+        on_plan=on_plan,
+        backbone=backbone,
+    )[0]
 
 
-def _finish(prepared: Prepared, items: Splits, progress: Progress, place: Path | None) -> Result:
-    """Score the trained parts and write everything down. `items` are as the run's route has them."""
+def train_together(
+    settings: Sequence[Config],
+    *,
+    folders: Sequence[str | Path | None] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    reporters: Sequence[Reporter] | None = None,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    backbone: Backbone | None = None,
+) -> list[Result]:
+    """Train several runs on one backbone in one pass: seeds, rates, methods, tasks; the results of separate runs.
+
+    **Arguments** and **raises** as in `train`; `folders` and `reporters` have one for each of the settings. Each run
+    has its own optimiser, schedule and early stop. `seconds` in their records are those of the whole pass.
+    """
+    runs = [as_config(config) for config in settings]
+    names = {run.backbone for run in runs}
+    if not runs or len(names) > 1:
+        raise ConfigError(
+            f"runs in one pass share one backbone, and there are {len(names)}: {', '.join(sorted(names)) or 'no runs'}",
+            do="train them one after the other",
+        )
+    targets = list(folders) if folders is not None else [run.output for run in runs]
+    places = [None if target is None else Path(target) for target in targets]
+    kept = [place for place in places if place is not None]
+    if len(places) != len(runs) or len(set(kept)) < len(kept):
+        raise ConfigError("every run needs a folder of its own", do="give as many folders as runs")
+    for place, run in zip(places, runs, strict=True):
+        if place is not None:
+            check_folder(place, run, resume=resume, overwrite=overwrite)
+    told = list(reporters) if reporters is not None else [Silent() for _ in runs]
+    started: list[Started] = []
+    for number, (run, place, reporter) in enumerate(zip(runs, places, told, strict=True)):
+        prepared = prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}")
+        backbone = prepared.assembly.backbone
+        on_plan(prepared.plan)
+        if place is not None:
+            make_folder(place, run, anew=overwrite)
+            write_json(place / "plan.json", prepared.plan.to_dict())
+        started.append(_start(prepared, place, reporter))
+    loops = [one.loop for one in started if one.loop is not None]
+    if loops:
+        run_together(loops, resume)
+    return [_finish(one, len(loops)) for one in started]
+
+
+@dataclass
+class Started:
+    """A run on its way: its items as its route has them, and its loop, or None where it trains nothing."""
+
+    prepared: Prepared
+    items: Splits
+    loop: Loop | None
+    place: Path | None
+
+
+def _start(prepared: Prepared, place: Path | None, reporter: Reporter) -> Started:
+    items = follow(prepared.route, prepared.assembly, prepared.items, reporter.kept)
+    if not prepared.assembly.trained():
+        return Started(prepared, items, None, place)
+    rows, validation, twins = items["train"], items.get("validation", []), items.get(SWAPPED, ())
+    run, log = identity(prepared), log_of(place)
+    loop = Loop(prepared.assembly, rows, validation, place, reporter, log, run, twins, prepared.route)
+    return Started(prepared, items, loop, place)
+
+
+def _finish(started: Started, together: int) -> Result:
+    """Score the trained parts and write everything down."""
+    prepared, items, place = started.prepared, started.items, started.place
+    progress = Progress(done=True) if started.loop is None else started.loop.progress
     assembly, dataset = prepared.assembly, prepared.dataset
     name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
     assembly.readout.eval().requires_grad_(False)
@@ -217,14 +282,15 @@ def _finish(prepared: Prepared, items: Splits, progress: Progress, place: Path |
     budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
     started = time.perf_counter()
     with torch.no_grad():
-        bank.put(OWNER, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
+        bank.put(prepared.owner, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
     held_out = {split: items[split] for split in ("validation", "test") if items.get(split)}
     scored = {split: evaluate_items(bank, rows, names, budget) for split, rows in held_out.items()}
     took = time.perf_counter() - started
-    bank.remove(OWNER)
+    bank.remove(prepared.owner)
     bank.put(name, injection, assembly.readout)
     cut = {split: cut_of(rows, assembly.reader) for split, rows in prepared.items.items() if split != SWAPPED}
     written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
+    written["together"] = together
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:
@@ -277,66 +343,8 @@ def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] 
     return dataset
 
 
-def as_config(config: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
+def as_config(config: Config) -> RunConfig:
     """Settings from whatever describes them."""
     if isinstance(config, RunConfig):
         return config
     return configs.load(config) if isinstance(config, str | Path) else configs.build(RunConfig, config)
-
-
-def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
-    """**Raises** `ConfigError` when another run is in the folder. Nothing is written yet."""
-    saved = place / "run.yaml"
-    if resume and overwrite:
-        raise ConfigError("a run is either resumed or replaced, not both", do="leave out --resume or --overwrite")
-    if place.exists() and not place.is_dir():
-        raise ConfigError(f"a run is kept in a folder, and this is a file: {place}", do="choose another by --output")
-    if resume and saved.exists():
-        if configs.load(saved) != config:
-            raise ConfigError(
-                "the folder holds a run with other settings", where=str(place), do="choose another folder"
-            )
-    elif resume:
-        raise ConfigError(
-            f"there is no run to resume in {place}", do="leave out --resume, or name its folder by --output"
-        )
-    elif place.exists() and any(place.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"there is a run already: {place}",
-            do="go on with it by --resume, replace it by --overwrite, or choose another folder by --output",
-        )
-
-
-def make_folder(place: Path, config: RunConfig, *, anew: bool) -> None:
-    """The run's folder with its settings. Of an older run, only files that a run writes are removed."""
-    try:
-        if anew:
-            for name in ("checkpoint.safetensors", "metrics.jsonl", "plan.json", "result.json", "run.yaml"):
-                (place / name).unlink(missing_ok=True)
-            if (place / "artifact" / "foreword.json").is_file():  # else an interrupted run would keep another's
-                shutil.rmtree(place / "artifact")
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "run.yaml").write_text(configs.dump(config), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write the run's folder: {error}", where=str(place)) from None
-
-
-def _log(place: Path | None) -> Callable[[dict[str, Any]], None]:
-    """Appends records to `metrics.jsonl`; a resumed run first drops what came after its checkpoint."""
-    if place is None:
-        return lambda record: None
-    path = place / "metrics.jsonl"
-
-    def write(entry: dict[str, Any]) -> None:
-        step = entry["step"]
-        if path.exists() and not seen:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            whole = (line for line in lines if line.endswith("}"))  # a killed process may leave half a line
-            kept = [line for line in whole if json.loads(line)["step"] < step]
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        seen.append(step)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    seen: list[int] = []
-    return write

@@ -79,6 +79,10 @@ class Bank:
                 )
         return _merge(parts, len(batch.owners))
 
+    def run(self, batch: Batch) -> Tensor:
+        """`[B, T, H]` as `hidden`, right where the rows' readouts read, under the weights that the backbone has now."""
+        return self._run_inside(batch, self._reads(batch, {owner: self._readout(owner) for owner in batch.rows_of}))
+
     def scores(self, batch: Batch) -> list[tuple[list[int], Tensor]]:
         """Every foreword's own answers: pairs of the items' numbers (n) and their `[n, C]` scores."""
         answers = []

@@ -80,7 +80,7 @@ def test_what_was_used_longest_ago_makes_room(cache: Path, monkeypatch: pytest.M
     parts = [Wanted(**{**vars(WANTED), "start": n}) for n in (1, 2, 3)]
     kept(parts[0], ROWS, produce())
     size = sum(path.stat().st_size for path in (cache / "states" / parts[0].key(ROWS)).iterdir())
-    monkeypatch.setenv("FOREWORD_CACHE_GB", str(2.5 * size / 1e9))
+    monkeypatch.setenv("FOREWORD_CACHE_GB", str(2.1 * size / 1e9))
     for age, part in zip((30, 60), parts[:2], strict=True):
         kept(part, ROWS, produce())
         folder = cache / "states" / part.key(ROWS)

@@ -33,7 +33,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from foreword.artifacts.manifest import machine
-    from foreword.training.plan import matrix_rate
+    from foreword.training.cost import matrix_rate
 
     facts: dict[str, Any] = {**machine(), "float32": f"{matrix_rate() / 1e9:.0f} GF/s"}
     facts["accelerator"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import data, demo, doctor, models, train, use
+from foreword.cli import data, demo, doctor, models, profile, train, use
 from foreword.errors import ForewordError, Interrupted
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("profile")(profile.profile)
 app.command("evaluate")(use.evaluate)
 app.command("predict")(use.predict)
 app.command("demo")(demo.demo)

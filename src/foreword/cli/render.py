@@ -64,6 +64,13 @@ class Bar:
     ) -> None:
         self.bar.stop()
 
+    def beside(self, title: str) -> Bar:
+        """Another bar below this one, for a run in the same pass."""
+        other = Bar.__new__(Bar)
+        other.title, other.note, other.bar = title, "", self.bar
+        other.task = self.bar.add_task(title, total=None, note="")
+        return other
+
     def step(self, done: int, steps: int, loss: float) -> None:
         """One optimiser step is done."""
         self.bar.update(self.task, completed=done, total=steps, note=f"loss {loss:.3f} {self.note}")

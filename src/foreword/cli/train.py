@@ -16,13 +16,16 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/NAME-seedN).")] = None,
     seed: Annotated[int | None, typer.Option(help="The run's seed, over the recipe's.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several seeds in one pass, such as 0,1,2; {seed} in --output and --result.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     result: Annotated[Path | None, typer.Option(help="Write the result's JSON here too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train one run: a plan first, then training, then its scores beside the majority class."""
+    """Train a run, or one a seed: a plan first, then training, then scores beside the majority class."""
     from foreword import api, config
     from foreword.cli import render
     from foreword.errors import ConfigError
@@ -36,18 +39,46 @@ def train(
         return
     if result is not None and (result.is_dir() or not result.name):
         raise ConfigError(f"--result names a folder: {result}", do="give the name of a JSON file")
-    folder = output or Path(run.output or f"runs/{recipe.absolute().parent.name}-{recipe.stem}-seed{run.seed}")
+    runs = [run.model_copy(update={"seed": one}) for one in several(seed, seeds)] or [run]
+    where = str(output or run.output or f"runs/{recipe.absolute().parent.name}-{recipe.stem}-seed{{seed}}")
+    for name in (where, str(result) if result else "{seed}"):
+        if len(runs) > 1 and "{seed}" not in name:
+            raise ConfigError(f"several seeds cannot share {name}", do="write {seed} where the seed's number goes")
+    folders = [Path(where.replace("{seed}", str(one.seed))) for one in runs]
     with render.Bar() as bar:
-        made = api.train(run, folder=folder, resume=resume, overwrite=overwrite, reporter=bar, on_plan=render.plan)
+        bars = [bar, *(bar.beside(f"seed {one.seed}") for one in runs[1:])]
+        made = api.train_together(
+            runs, folders=folders, resume=resume, overwrite=overwrite, reporters=bars, on_plan=render.plan
+        )
     if result is not None:
-        write_json(result, made.record)
+        for one, finished in zip(runs, made, strict=True):
+            write_json(Path(str(result).replace("{seed}", str(one.seed))), finished.record)
     if as_json:
-        typer.echo(json.dumps(made.record))
+        records = [finished.record for finished in made]
+        typer.echo(json.dumps(records[0] if seeds is None else records))
         return
-    show(made.record)
-    render.out.print(
-        f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."', markup=False, soft_wrap=True
-    )
+    for folder, finished in zip(folders, made, strict=True):
+        show(finished.record)
+        render.out.print(
+            f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."', markup=False, soft_wrap=True
+        )
+
+
+def several(seed: int | None, seeds: str | None) -> list[int]:
+    """The seeds of `--seeds`, or none. **Raises** `ConfigError` for what is no list of different seeds."""
+    from foreword.errors import ConfigError
+
+    if seeds is None:
+        return []
+    if seed is not None:
+        raise ConfigError("--seed and --seeds are both given", do="leave one out")
+    try:
+        found = [int(part) for part in seeds.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise ConfigError(f"--seeds: {seeds!r} is no list of different seeds", do="write --seeds 0,1,2")
+    return found
 
 
 def show(record: dict) -> None:

@@ -11,32 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-WIDTH = 17
-"""Seven distances in each of two spaces, and three numbers on the lengths."""
+WIDTH = 7
+"""Three distances of the tokens each way, and that of the two means."""
 
 
-def compare(hidden: Tensor, words: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """`[b, 17]`: distances in the space of the hidden states and in that of the words, and the lengths.
+def compare(hidden: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """`[b, 7]` distances of two segments.
 
-    `hidden`: `[b, T, H]`; `words`: `[b, T, E]`, the word embeddings; `first`, `second`: `[b, T]` bool, the tokens of
-    the segments. Distances are cosine distances times the root of the width, so that random vectors would differ by
-    about one.
+    `hidden`: `[b, T, H]`; `first`, `second`: `[b, T]` bool, their tokens. Each token is held against the nearest of the
+    other segment (greedy matching, Zhang et al. 2020, section 3), and the mean, the root mean square and the largest
+    over the tokens are taken. Distances are cosine distances times the root of H: about one between random vectors.
     """
-    lengths = [segment.sum(1).clamp(min=1).to(hidden.dtype).log() for segment in (first, second)]
-    ratio = (lengths[0] - lengths[1]).abs() * hidden.shape[-1] ** 0.5
-    return torch.cat(
-        [distances(words, first, second), distances(hidden, first, second), torch.stack([ratio, *lengths], dim=-1)],
-        dim=-1,
-    )
-
-
-def distances(vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """`[b, 7]`: three distances of the tokens each way, and that of the two means.
-
-    Each token is held against the nearest of the other segment (greedy matching, Zhang et al. 2020, section 3); the
-    three are the mean, the root mean square and the largest over the tokens.
-    """
-    unit = normalize(vectors, dim=-1)
+    unit = normalize(hidden, dim=-1)
     alike = unit @ unit.transpose(1, 2)
     found = []
     for own, other in ((first, second), (second, first)):
@@ -46,8 +32,8 @@ def distances(vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
             (_average(nearest.square(), own) + 1e-6).sqrt(),
             nearest.masked_fill(~own, 0.0).amax(1),
         ]
-    found.append(1 - cosine_similarity(mean(vectors, first), mean(vectors, second), dim=-1))
-    return torch.stack(found, dim=-1) * vectors.shape[-1] ** 0.5
+    found.append(1 - cosine_similarity(mean(hidden, first), mean(hidden, second), dim=-1))
+    return torch.stack(found, dim=-1) * hidden.shape[-1] ** 0.5
 
 
 def mean(vectors: Tensor, chosen: Tensor) -> Tensor:

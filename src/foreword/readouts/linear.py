@@ -24,8 +24,8 @@ class Linear(Readout):
     """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
-    nothing. `pair` compares the two segments by 17 numbers (`foreword.readouts.comparison`), for families with segment
-    ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
+    nothing. `pair` compares the two segments by seven distances (`foreword.readouts.comparison`), for families with
+    segment ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
     """
 
     name: ClassVar[str] = "linear"
@@ -72,7 +72,7 @@ class Linear(Readout):
         elif self.position == "pair":
             text = text & ~torch.isin(batch.ids, self.special)
             first, second = (text & (batch.types == segment) for segment in (0, 1))
-            read = compare(hidden, backbone.embed(batch.ids), first, second)
+            read = compare(hidden, first, second)
         else:
             read = places(hidden, batch.cls if self.position == "cls" else batch.last)
         read = nn.functional.dropout(read, self.dropout, self.training)

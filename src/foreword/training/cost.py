@@ -1,0 +1,154 @@
+"""What a step must compute: floating-point operations of the matrix products, and the memory that it holds.
+
+Element-wise work is left out of the operations, so a time that follows from them is a floor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from foreword.assembly import Assembly
+from foreword.batch import Item, collate
+from foreword.training.route import Route
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Operations: of one step, of one pass over the validation rows, and of what is kept, once (0 where it lies ready).
+
+    `tokens`: mean length of a row as it is run; `read`: places a row that the last layer is run for, 0 for all.
+    """
+
+    step: float
+    validation: float
+    once: float
+    tokens: float
+    read: int
+
+
+def cost_of(
+    assembly: Assembly, route: Route, train: Sequence[Item], validation: Sequence[Item], *, ready: bool = False
+) -> Cost:
+    """The cost of a run by this route. The items are those before the route was taken."""
+    shape = _shape(assembly)
+    read = _read(assembly, train)
+    rows = max(len(train[0].rows), 1) if train else 1
+    batch = min(assembly.config.training.batch_size, max(len(train), 1)) * rows
+    tokens, ahead = _tokens(route, train)
+    forward = _forward(shape, route, batch, tokens, ahead, read)
+    gradient = 0.0 if (lowest := lowest_layer(assembly)) is None else _backward(shape, lowest, forward)
+    weights = forward if assembly.config.method.name == "full" else 0.0
+    front, again = _front(shape, 0 if route.front is None else len(route.front))
+    held, held_ahead = _tokens(route, validation)
+    evaluated = _forward(shape, route, len(validation) * rows, held, held_ahead, read)
+    once = 0.0
+    if route.kind in ("trunk", "documents") and not ready:
+        layers = route.layer if route.kind == "trunk" else shape.layers
+        kept = sum(len(row) for item in (*train, *validation) for row in item.rows)
+        share = 1.0 if route.kind == "trunk" or not tokens else ahead / (tokens + ahead)
+        once = 2.0 * layers * shape.layer * kept * share
+    return Cost(forward + gradient + weights + front + again, evaluated + front, once, tokens, read)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Matrix entries that a token passes through: of a layer in all, and of its query, key and value matrices."""
+
+    layers: int
+    layer: float
+    queries: float
+    key_values: float
+    hidden: int
+
+
+def _shape(assembly: Assembly) -> _Shape:
+    geometry = assembly.backbone.geometry
+    width = geometry.heads * (geometry.head_size or geometry.hidden // geometry.heads)
+    kv = (geometry.kv_heads or geometry.heads) * (geometry.head_size or geometry.hidden // geometry.heads)
+    layer = layer_parameters(assembly) / geometry.layers
+    return _Shape(geometry.layers, layer, float(geometry.hidden * width), 2.0 * geometry.hidden * kv, geometry.hidden)
+
+
+def _forward(shape: _Shape, route: Route, rows: int, tokens: float, ahead: float, read: int) -> float:
+    """One pass of `rows` rows of `tokens` tokens that see `ahead` more, through the layers that the route runs."""
+    layers = shape.layers - route.layer
+    if layers <= 0:
+        return 0.0
+    scores = 4.0 * tokens * (tokens + ahead) * shape.hidden
+    whole = 2.0 * shape.layer * tokens + scores
+    last = whole
+    if read:
+        narrow = 2.0 * shape.layer + 4.0 * (tokens + ahead) * shape.hidden
+        last = 2.0 * (shape.queries + shape.key_values) * tokens + read * narrow
+    return rows * ((layers - 1) * whole + last)
+
+
+def _front(shape: _Shape, tokens: int) -> tuple[float, float]:
+    """What all rows begin with, run once: forward, and backward from its keys and values (none above the last)."""
+    layer = 2.0 * shape.layer * tokens + 4.0 * tokens * tokens * shape.hidden
+    return shape.layers * layer, (shape.layers - 1) * layer + 2.0 * shape.key_values * tokens
+
+
+def _backward(shape: _Shape, lowest: int, forward: float) -> float:
+    """As much again for the layers that a gradient runs through; none for the text's states below the lowest."""
+    return forward * (shape.layers - lowest) / shape.layers
+
+
+def _tokens(route: Route, items: Sequence[Item]) -> tuple[float, float]:
+    """Mean tokens of a row as the route runs it, and of what it sees in front."""
+    lengths = [len(row) for item in items for row in item.rows]
+    mean = sum(lengths) / max(len(lengths), 1)
+    if route.front is not None:
+        return mean - len(route.front), float(len(route.front))
+    if route.kind == "documents":
+        heads = [next((i for i, soft in enumerate(row.soft) if soft >= 0), 0) for item in items for row in item.rows]
+        ahead = sum(heads) / max(len(heads), 1)
+        return mean - ahead, ahead
+    return mean, 0.0
+
+
+def _read(assembly: Assembly, items: Sequence[Item]) -> int:
+    places = assembly.readout.reads(collate(items[:1], assembly.backbone.pad_id)) if items else None
+    return 0 if places is None or "parts" in assembly.backbone.refusals else places.shape[1]
+
+
+def lowest_layer(assembly: Assembly) -> int | None:
+    """The lowest layer whose backward pass is needed; None where only the readout learns."""
+    if not any(True for _ in assembly.method.parameters()):
+        return None
+    injection = assembly.method.at_rest()
+    return injection.key_values.layers[0] if injection.key_values is not None else 0
+
+
+def layer_parameters(assembly: Assembly) -> int:
+    """The matrix entries that every token passes through, attention scores and embeddings left out."""
+    embeddings = {id(m.weight) for m in assembly.backbone.trunk.modules() if isinstance(m, nn.Embedding)}
+    matrices = (p for n, p in assembly.backbone.trunk.named_parameters() if p.ndim == 2 and not n.startswith("pooler."))
+    return sum(p.numel() for p in matrices if id(p) not in embeddings)
+
+
+def memory(assembly: Assembly, train: Sequence[Item], lowest: int | None) -> float:
+    """Bytes: weights, the optimiser's state, and what the backward pass keeps of one piece."""
+    geometry, config = assembly.backbone.geometry, assembly.config.training
+    trained = sum(p.numel() for p in assembly.trained().values())
+    longest = max((item.tokens * len(item.rows) for item in train), default=0)
+    tokens = min(config.batch_size * longest, max(config.max_tokens, longest))
+    # per token and layer: about 8 states of width H in attention and 3 of the feed-forward's 4 H
+    kept = 20 * geometry.hidden * (geometry.layers - (lowest if lowest is not None else geometry.layers - 1))
+    return 4.0 * (geometry.parameters + 4 * trained + tokens * kept)
+
+
+def matrix_rate() -> float:
+    """Multiply-adds that this machine does in float32, in floating-point operations a second."""
+    left, right = torch.randn(1024, 512), torch.randn(512, 1024)
+    best = float("inf")
+    for _ in range(12):
+        started = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - started)
+    return 2 * 1024 * 512 * 1024 / best
