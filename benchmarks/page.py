@@ -44,7 +44,7 @@ PEERS = """## How the peers are set up, and why
 - **Trainer**: PEFT with transformers' `Trainer`, as a first course report has it. Batch 16, rows tokenised in chunks of
   1,000 and padded to their chunk's longest (at most 128), random batches, `model.train()`, so that the frozen trunk
   drops out. What is timed is the real `Trainer.train()`, from the end of one step to the end of the next, the first one
-  left out. Its batches are its own, so its losses are not compared.
+  left out. Its rate falls in a line and its batches are its own, so its losses are not compared.
 - **PEFT**: PEFT at its best. A loop of its own, the very batches of similar length that we use, the trunk in eval mode
   and only the prompt encoder in train mode, no mask where nothing is padded, no cache in training. Its classifier would
   read the pooler at the first place, which with virtual tokens in front is a virtual token; it is made to read [CLS].

@@ -214,9 +214,11 @@ def main(given: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         kept = not chosen.quick
         results = RESULTS if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foreword-bench-")))
-        records, wrong = run(cases, conditions, results, _say)
-        if kept:
-            page.write(RESULTS)
+        try:
+            records, wrong = run(cases, conditions, results, _say)
+        finally:  # an interrupt keeps the cases that are done
+            if kept:
+                page.write(RESULTS)
     if chosen.json:
         print(json.dumps(records, indent=1))
     return 1 if wrong else 0
