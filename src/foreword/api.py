@@ -280,12 +280,12 @@ def _finish(started: Started, together: int) -> Result:
     assembly.readout.eval().requires_grad_(False)
     bank, injection = Bank(assembly.backbone), assembly.method.at_rest()
     budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
-    started = time.perf_counter()
+    begun = time.perf_counter()
     with torch.no_grad():
         bank.put(prepared.owner, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
     held_out = {split: items[split] for split in ("validation", "test") if items.get(split)}
     scored = {split: evaluate_items(bank, rows, names, budget) for split, rows in held_out.items()}
-    took = time.perf_counter() - started
+    took = time.perf_counter() - begun
     bank.remove(prepared.owner)
     bank.put(name, injection, assembly.readout)
     cut = {split: cut_of(rows, assembly.reader) for split, rows in prepared.items.items() if split != SWAPPED}

@@ -185,10 +185,11 @@ class Bank:
         table = batch.memory.view(shape).permute(2, 3, 0, 4, 1, 5)
         seen = torch.arange(table.shape[4], device=table.device) < batch.remembered[:, None]
         own = {} if prefix is None else prefix.layers
-        layers = {
-            layer: _joined(LayerPrefix(*table[layer], seen), own.get(layer), rows) for layer in range(geometry.layers)
-        }
-        return self.backbone.prefix(layers)
+        joined = {}
+        for layer in range(geometry.layers):
+            memory = LayerPrefix(table[layer, 0], table[layer, 1], seen)
+            joined[layer] = _joined(memory, own.get(layer), rows)
+        return self.backbone.prefix(joined)
 
     def positions(self, batch: Batch) -> Tensor:
         """`[B, T]`, moved by what each row's key/values stand for. **Raises** `ConfigError` beyond the last."""

@@ -20,8 +20,10 @@ from foreword.text.template import Template
 class PTuning(Method):
     """Virtual token i is `f(e)_i`: e `[P, E]` trained embeddings, f a trained MLP or LSTM over all P of them.
 
-    With `residual`, it is `e_i + f(e)_i` with f starting at zero, so that the prompt starts at its initial words.
-    Only the compiled `[P, E]` is needed after training.
+    With `residual`, it is `e_i + f(e)_i / h`, h being the width in front of f's last layer and f starting at zero: the
+    prompt starts at its initial words, and a step moves f's share as far as it moves e (the output multiplier of Yang
+    et al. 2021, table 3), where an undivided f would move all tokens together and drown e. Only the compiled
+    `[P, E]` is needed after training.
     """
 
     name: ClassVar[str] = "p-tuning"
@@ -70,7 +72,9 @@ class PTuning(Method):
 
     def compiled(self) -> Injection:
         made = self.encoder(self.embedding)
-        return Injection(soft=SoftTokens(self.embedding + made if self.residual else made))
+        if self.residual:
+            made = self.embedding + made / self.encoder.last.in_features
+        return Injection(soft=SoftTokens(made))
 
 
 def _encoder(config: PTuning.Config, width: int) -> MLP | LSTM:

@@ -51,6 +51,7 @@ class Linear(Readout):
             raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")
         if config.position == "pair" and setup.segments < 2:
             raise Unsupported("a comparison of two segments needs two of them", do="put {sep} between two fields")
+        self.special: Tensor
         special = torch.tensor(setup.backbone.tokenizer.all_special_ids)
         self.register_buffer("special", special, persistent=False)
         width = WIDTH if config.position == "pair" else setup.backbone.geometry.hidden
