@@ -124,6 +124,29 @@ CASES: tuple[Case, ...] = (
         notes=AFTER_NOTE,
     ),
     Case(
+        name="eight-runs",
+        title="8 configurations in one pass against 8 runs of our own: MRPC, P-Tuning v2, all layers",
+        sides={"ours": "benchmarks.ours:together", "apart": "benchmarks.ours:apart"},
+        settings=MRPC | {"method": "p-tuning-v2", "layers": "all", "runs": 8},
+        targets={"apart": 1.5},
+        checked=("apart",),
+        steps=2,
+        check_steps=2,
+        notes="Both sides are foreword. What one pass saves is padding (rows of one length meet, whatever their run) "
+        "and the work around the matrix products; the products themselves are as many.",
+    ),
+    Case(
+        name="eight-runs-kept",
+        title="the same with prompts in the top half and a shared kept trunk",
+        sides={"ours": "benchmarks.ours:together", "apart": "benchmarks.ours:apart"},
+        settings=MRPC | {"method": "p-tuning-v2", "layers": "top-half", "runs": 8},
+        targets={"apart": 3.0},
+        checked=("apart",),
+        steps=2,
+        check_steps=2,
+        notes="Both sides read the kept trunk, which is made once for all runs.",
+    ),
+    Case(
         name="verbalizer",
         title="verbalizer on a masked LM (BERT-shaped head of 30k words), MRPC, P 20",
         sides={

@@ -36,7 +36,7 @@ from foreword.generation import GenerationOptions, generate
 from foreword.injections import Injection, SoftTokens
 from foreword.text.rows import Row
 from foreword.training import states
-from foreword.training.loop import Loop
+from foreword.training.loop import Loop, step_together
 from foreword.training.route import Route, follow
 
 
@@ -84,6 +84,16 @@ def mrpc(settings: Settings) -> Side:
     return side
 
 
+def together(settings: Settings) -> Side:
+    """Several rates and seeds of one method, a step of each in one pass."""
+    return Several(settings, apart=False)
+
+
+def apart(settings: Settings) -> Side:
+    """The same runs, a step of each after the other."""
+    return Several(settings, apart=True)
+
+
 def verbalizer(settings: Settings) -> Side:
     """Two label words of a masked LM, prompt tuning."""
     from transformers import AutoTokenizer
@@ -109,6 +119,28 @@ def generation(settings: Settings) -> Side:
     """Requests of eight tasks in one batch."""
     named_model(settings["model"])
     return Generation(load(settings["model"]), settings)
+
+
+class Several(Side):
+    """K runs of MRPC that differ in rate and seed. A step is one of each."""
+
+    def __init__(self, settings: Settings, *, apart: bool) -> None:
+        backbone = load("minilm-l6")
+        self.kept, self.apart, self.once = _cache_of_its_own(), apart, 0.0
+        self.loops: list[Loop] = []
+        for number in range(settings["runs"]):
+            own = {**settings, "seed": settings["seed"] + number, "rate": settings["rate"] * (1 + number)}
+            readout = {"name": "linear", "position": "cls"}
+            prepared = prepare(_config(own, _mrpc_method(own), readout), backbone, f"run{number}")
+            started = time.perf_counter()
+            items = follow(prepared.route, prepared.assembly, prepared.items)
+            self.once += time.perf_counter() - started if prepared.route.kind == "trunk" else 0.0
+            self.loops.append(Loop(prepared.assembly, items["train"], [], None, route=prepared.route))
+        self.about = f"{len(self.loops)} runs {'one after the other' if apart else 'in one pass'}; {prepared.route.why}"
+
+    def step(self, number: int) -> float:
+        losses = [step_together([loop])[0] for loop in self.loops] if self.apart else step_together(self.loops)
+        return sum(losses) / len(losses)
 
 
 class Causal(Side):

@@ -68,7 +68,7 @@ class Worker:
         return {"memory_mb": _peak(), "cpu_seconds": time.process_time()}
 
     def _machine(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        from foreword.training.plan import matrix_rate
+        from foreword.training.cost import matrix_rate
 
         _check_threads(order["threads"])
         return {"gflops": max(matrix_rate() for _ in range(3)) / 1e9, "versions": _versions()}

@@ -269,3 +269,43 @@ def test_the_plan_of_a_hard_prompt_expects_one_evaluation(bert_folder: Path, dat
     ]
     assert plans[0].tflops == plans[1].tflops
     assert plans[0].steps == plans[1].steps == 0
+
+
+def test_runs_in_one_pass_need_one_backbone_and_a_folder_each(
+    bert_folder: Path, gpt2_folder: Path, data_file: Path, tmp_path: Path
+) -> None:
+    one = settings(bert_folder, data_file)
+    with pytest.raises(ConfigError, match="share one backbone"):
+        api.train_together([one, settings(gpt2_folder, data_file)])
+    with pytest.raises(ConfigError, match="no runs"):
+        api.train_together([])
+    with pytest.raises(ConfigError, match="folder of its own"):
+        api.train_together([one, {**one, "seed": 1}], folders=[tmp_path / "a", tmp_path / "a"])
+    with pytest.raises(ConfigError, match="folder of its own"):
+        api.train_together([one, {**one, "seed": 1}], folders=[tmp_path / "a"])
+
+
+def test_methods_of_different_kinds_train_in_one_pass(bert_folder: Path, data_file: Path) -> None:
+    one = settings(bert_folder, data_file)
+    probe, prompt = {**one, "method": "linear-probe"}, {**one, "method": {"name": "prompt-tuning"}}
+    results = api.train_together([one, probe, prompt])
+    assert [result.record["method"] for result in results] == ["p-tuning-v2", "linear-probe", "prompt-tuning"]
+    assert len({result.foreword.bank.backbone.fingerprint for result in results}) == 1
+    for result in results:
+        assert result.foreword.predict(["a fine story"])[0].label in ("good", "bad")
+
+
+def test_what_the_frozen_layers_give_is_kept_between_runs(
+    bert_folder: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREWORD_CACHE", str(tmp_path / "cache"))
+    run = settings(bert_folder, data_file, method="linear-probe")
+    first = api.train(run)
+    assert "are run once" in first.record["plan"]["route"]
+    folders = sorted((tmp_path / "cache" / "states").iterdir())
+    second = api.train({**run, "seed": 1})
+    assert "lie ready" in second.record["plan"]["route"]
+    assert sorted((tmp_path / "cache" / "states").iterdir()) == folders
+    off = api.train({**run, "training": {**run["training"], "cache": "off"}})
+    assert off.record["test"]["predictions"] == first.record["test"]["predictions"]
+    assert off.record["test"]["loss"] == pytest.approx(first.record["test"]["loss"], rel=1e-4)

@@ -318,3 +318,45 @@ def test_predict_keeps_a_line_a_line_and_names_the_broken_one(run: Run, recipe: 
         code, _, err = run("predict", "r/artifact", *arguments)
         assert code == 2
         assert message in err
+
+
+def test_several_seeds_in_one_pass_give_the_runs_that_they_give_alone(run: Run, recipe: Path, tmp_path: Path) -> None:
+    code, out, err = run("train", recipe, "--seeds", "0,3", "--result", tmp_path / "r-{seed}.json", "--json")
+    assert code == 0, err
+    records = json.loads(out)
+    assert [record["seed"] for record in records] == [0, 3] and all(record["together"] == 2 for record in records)
+    for record in records:
+        assert json.loads((tmp_path / f"r-{record['seed']}.json").read_text(encoding="utf-8")) == record
+        code, out, _ = run(
+            "train", recipe, "--seed", record["seed"], "--output", tmp_path / "alone", "--overwrite", "--json"
+        )
+        alone = json.loads(out)
+        assert alone["test"]["predictions"] == record["test"]["predictions"]
+        assert alone["test"]["loss"] == pytest.approx(record["test"]["loss"], rel=1e-3)
+        assert (tmp_path / f"runs/recipes-small-seed{record['seed']}" / "artifact" / "foreword.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0,0"], "different seeds"),
+        (["--seeds", "a,b"], "different seeds"),
+        (["--seeds", "0,1", "--seed", "1"], "both given"),
+        (["--seeds", "0,1", "--output", "runs/one"], "cannot share"),
+        (["--seeds", "0,1", "--result", "one.json"], "cannot share"),
+    ],
+)
+def test_seeds_that_cannot_run_together_are_told(arguments: list[str], message: str, run: Run, recipe: Path) -> None:
+    code, _, err = run("train", recipe, *arguments)
+    assert code == 2 and message in err and "Traceback" not in err
+    assert not (Path.cwd() / "runs").exists()
+
+
+def test_profile_shows_stages_and_the_floor(run: Run, recipe: Path) -> None:
+    code, out, err = run("profile", recipe, "--steps", "2")
+    assert code == 0, err
+    assert "backward" in out and "floor" in out and "kept" in err
+    code, out, _ = run("profile", recipe, "--steps", "2", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["steps"] == 2 and 0 < found["share_of_matrix_rate"] < 1
+    assert not (Path.cwd() / "runs").exists()

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from foreword.batch import collate
-from foreword.errors import TemplateError, Unsupported
+from foreword.errors import ConfigError, TemplateError, Unsupported
 from foreword.training.loop import OWNER, Loop
 from support.backbones import CAUSAL, FAMILIES, HIDDEN, MASKED, bare, shared
 from support.forewords import LABELS, PAIRS, ROWS, bank_of, close, hidden, items, loud, make, scores
@@ -128,10 +128,15 @@ PAIR = {"name": "linear", "position": "pair"}
 SLOTS = {"prompt-middle": "{soft:2}{text1}{soft:1}{sep}{text2}{soft:3}", "v2-random": "{text1}{sep}{text2}"}
 
 
+@pytest.mark.parametrize("lexical", [False, True])
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("method", SLOTS)
-def test_the_pair_readout_compares_the_segments_and_skips_virtual_tokens(method, side):
-    assembly = loud(make("bert", method, PAIR, rows=PAIRS, task="pair-classification", template=SLOTS[method]))
+def test_the_pair_readout_compares_the_segments_and_skips_virtual_tokens(method, side, lexical):
+    assembly = loud(
+        make(
+            "bert", method, PAIR | {"lexical": lexical}, rows=PAIRS, task="pair-classification", template=SLOTS[method]
+        )
+    )
     bank = bank_of({OWNER: assembly})
     rows = items(assembly, PAIRS)
     together = scores(bank, rows, side)
@@ -146,6 +151,10 @@ def test_the_pair_readout_compares_the_segments_and_skips_virtual_tokens(method,
         special = set(tokenizer.all_special_ids)
         first, second = ([i for i in places if row.rows[0].ids[i] not in special] for places in (first, second))
         read = _by_hand(alone, first, second)
+        if lexical:
+            words = assembly.backbone.embed(torch.tensor(row.rows[0].ids)).detach()
+            sizes = [math.log(len(places)) for places in (first, second)]
+            read += [*_by_hand(words, first, second), abs(sizes[0] - sizes[1]) * HIDDEN**0.5, *sizes]
         close([found], [assembly.readout.weight.detach() @ torch.tensor(read) + assembly.readout.bias.detach()])
 
 
@@ -165,6 +174,11 @@ def test_the_pair_readout_of_an_empty_text_is_finite():
     loop = Loop(assembly, rows, [])
     assert math.isfinite(loop.backward(rows))
     assert all(torch.isfinite(parameter.grad).all() for parameter in assembly.trained().values())
+
+
+def test_lexical_distances_are_for_pairs():
+    with pytest.raises(ConfigError, match="lexical"):
+        make("bert", "linear-probe", {"name": "linear", "position": "cls", "lexical": True})
 
 
 def test_the_pair_readout_of_one_segment_is_refused():

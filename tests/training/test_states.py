@@ -94,9 +94,9 @@ def test_what_was_used_longest_ago_makes_room(cache: Path, monkeypatch: pytest.M
 
 
 def test_too_much_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert room(WANTED, ROWS) is None
+    assert room(WANTED, [ROWS]) is None
     monkeypatch.setenv("FOREWORD_CACHE_GB", "0")
-    assert "FOREWORD_CACHE_GB" in (room(WANTED, ROWS) or "")
+    assert "FOREWORD_CACHE_GB" in (room(WANTED, [ROWS]) or "")
     monkeypatch.setenv("FOREWORD_CACHE_GB", "much")
     with pytest.raises(ConfigError, match="much"):
         limit()

@@ -11,8 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-WIDTH = 7
-"""Three distances of the tokens each way, and that of the two means."""
+WIDTH, LEXICAL_WIDTH = 7, 10
+"""Three distances of the tokens each way, and that of the two means; the same of the words, and three of lengths."""
+
+
+def lexical(words: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """`[b, 10]`: the distances of `compare` between the words themselves, and how long the segments are.
+
+    `words`: `[b, T, E]` word embeddings. Of the n and m tokens of the segments: |log n - log m| times the root of E,
+    log n and log m.
+    """
+    lengths = [segment.sum(1).clamp(min=1).to(words.dtype).log() for segment in (first, second)]
+    ratio = (lengths[0] - lengths[1]).abs() * words.shape[-1] ** 0.5
+    return torch.cat([compare(words, first, second), torch.stack([ratio, *lengths], dim=-1)], dim=-1)
 
 
 def compare(hidden: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
-from foreword.errors import Unsupported
+from foreword.errors import ConfigError, Unsupported
 from foreword.readouts.base import Readout, ReadoutSetup, places
-from foreword.readouts.comparison import WIDTH, compare, mean
+from foreword.readouts.comparison import LEXICAL_WIDTH, WIDTH, compare, lexical, mean
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
@@ -25,17 +25,25 @@ class Linear(Readout):
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
     nothing. `pair` compares the two segments by seven distances (`foreword.readouts.comparison`), for families with
-    segment ids. `auto` takes [CLS] where the tokenizer has one and the last token elsewhere.
+    segment ids; with `lexical`, by those of the word embeddings and by the lengths too. `auto` takes [CLS] where the
+    tokenizer has one and the last token elsewhere.
     """
 
     name: ClassVar[str] = "linear"
 
     class Config(ReadoutConfig):
-        """`dropout` acts on h in training."""
+        """`dropout` acts on h in training. `lexical` is for `pair`."""
 
         name: Literal["linear"] = "linear"
         position: Literal["auto", "cls", "last", "mean", "pair"] = "auto"
         dropout: float = Field(0.0, ge=0, lt=1)
+        lexical: bool = False
+
+        @model_validator(mode="after")
+        def _lexical_is_used(self) -> Self:
+            if self.lexical and self.position != "pair":
+                raise ConfigError("readout.lexical is for the position pair", do="take it out")
+            return self
 
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
@@ -54,7 +62,9 @@ class Linear(Readout):
         self.special: Tensor
         special = torch.tensor(setup.backbone.tokenizer.all_special_ids)
         self.register_buffer("special", special, persistent=False)
-        width = WIDTH if config.position == "pair" else setup.backbone.geometry.hidden
+        self.lexical = config.lexical
+        compared = WIDTH + (LEXICAL_WIDTH if config.lexical else 0)
+        width = compared if config.position == "pair" else setup.backbone.geometry.hidden
         self.weight = nn.Parameter(torch.empty(len(setup.labels), width).normal_(0, 0.02, generator=setup.generator()))
         self.bias = nn.Parameter(torch.zeros(len(setup.labels)))
 
@@ -74,6 +84,8 @@ class Linear(Readout):
             text = text & ~torch.isin(batch.ids, self.special)
             first, second = (text & (batch.types == segment) for segment in (0, 1))
             read = compare(hidden, first, second)
+            if self.lexical:
+                read = torch.cat([read, lexical(backbone.embed(batch.ids), first, second)], dim=-1)
         else:
             read = places(hidden, batch.cls if self.position == "cls" else batch.last)
         read = nn.functional.dropout(read, self.dropout, self.training)

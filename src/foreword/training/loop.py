@@ -313,18 +313,25 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """
     for loop in loops:
         loop.prepare(resume)
-    bank, budget = loops[0].bank, sum(loop.config.max_tokens for loop in loops)
     with _stoppable() as asked_to_stop:
         while active := [loop for loop in loops if not loop.progress.done]:
-            shares = [loop.share(loop.begin()) for loop in active]
-            apart = len(active) > 1 and not any(getattr(share.readout, "dropout", 0) for share in shares)
-            for loop, loss in zip(active, backward(bank, shares, budget, GROUP if apart else None), strict=True):
-                loop.end(loss)
+            step_together(active)
             if asked_to_stop() and any(not loop.progress.done for loop in loops):
                 raise [loop.interrupted() for loop in loops if not loop.progress.done][0]
     for loop in loops:
         loop.finish()
     return [loop.progress for loop in loops]
+
+
+def step_together(loops: Sequence[Loop]) -> list[float]:
+    """One step of each run, in one pass; their losses."""
+    shares = [loop.share(loop.begin()) for loop in loops]
+    apart = len(loops) > 1 and not any(getattr(share.readout, "dropout", 0) for share in shares)
+    budget = sum(loop.config.max_tokens for loop in loops)
+    losses = backward(loops[0].bank, shares, budget, GROUP if apart else None)
+    for loop, loss in zip(loops, losses, strict=True):
+        loop.end(loss)
+    return losses
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
     schedule = schedule_of(assembly, max(len(train), 1))
     geometry, trained = assembly.backbone.geometry, assembly.trained()
     lowest = lowest_layer(assembly)
-    cost = cost_of(assembly, route, train, validation, ready="lie ready" in route.why)
+    cost = cost_of(assembly, route, train, validation, ready=route.ready)
     evaluations = -(-schedule.steps // schedule.evaluate_every) if trained else 1
     steps = schedule.steps if trained else 0
     flops = steps * cost.step + evaluations * cost.validation + cost.once

@@ -33,13 +33,18 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Route:
-    """How a run goes. `layer`: where a kept trunk ends. `front`: what all rows begin with. `why`: for the plan."""
+    """How a run goes.
+
+    `layer`: where a kept trunk ends. `front`: what all rows begin with. `why`: for the plan. `ready`: whether what is
+    kept lies there already.
+    """
 
     kind: Literal["whole", "trunk", "documents", "front"] = "whole"
     layer: int = 0
     front: Row | None = None
     wanted: states.Wanted | None = None
     why: str = "every layer is run for every row"
+    ready: bool = False
 
     def compiled(self, backbone: Backbone, injection: Injection) -> Injection:
         """The injection as the shortened rows see it: what stands in front of all of them becomes key/values."""
@@ -56,14 +61,14 @@ def route_of(assembly: Assembly, splits: Splits) -> Route:
         return Route(why="every weight learns, so nothing stands still")
     if "parts" in backbone.refusals:
         return Route(why=f"{backbone.family} is not run in parts: {backbone.refusals['parts']}")
-    rows = [row for items in splits.values() for item in items for row in item.rows]
-    if not rows:
+    sets = [[row for item in items for row in item.rows] for items in splits.values() if items]
+    if not sets:
         return Route()
-    if injection.soft is None and (found := _trunk(assembly, injection, rows)):
+    if injection.soft is None and (found := _trunk(assembly, injection, sets)):
         return found
     if backbone.kind != "causal" or not _reads_few(assembly, splits):
         return Route()
-    return _causal(assembly, injection, rows)
+    return _causal(assembly, injection, sets)
 
 
 def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = lambda done, of: None) -> Splits:
@@ -83,7 +88,7 @@ def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = 
 # -- which way --------------------------------------------------------------------------------------------------------
 
 
-def _trunk(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Route | None:
+def _trunk(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row]]) -> Route | None:
     """Layers below the first key/values, or all of them where only the readout learns."""
     geometry, precision = assembly.backbone.geometry, assembly.config.training.cache
     layer = geometry.layers if injection.key_values is None else injection.key_values.layers[0]
@@ -97,17 +102,17 @@ def _trunk(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Rou
         assembly.backbone.state_width,
         precision,
     )
-    if reason := states.room(wanted, rows):
+    if reason := states.room(wanted, sets):
         return Route(why=f"layers 0 to {layer - 1} could be kept, but {reason}")
-    ready = "lie ready" if states.is_kept(wanted, rows) else "are run once"
-    size = wanted.bytes(rows) / 1e6
-    return Route(
-        "trunk", layer, None, wanted, f"layers 0 to {layer - 1} {ready} for all rows ({size:,.0f} MB, {precision})"
-    )
+    ready, size = all(states.is_kept(wanted, rows) for rows in sets), sum(map(wanted.bytes, sets)) / 1e6
+    done = "lie ready" if ready else "are run once"
+    why = f"layers 0 to {layer - 1} {done} for all rows ({size:,.0f} MB, {precision})"
+    return Route("trunk", layer, None, wanted, why, ready)
 
 
-def _causal(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Route:
+def _causal(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row]]) -> Route:
     backbone, precision = assembly.backbone, assembly.config.training.cache
+    rows = [row for one in sets for row in one]
     common, frozen = _common(rows), min(_frozen(row) for row in rows)
     whole = injection.key_values is None or len(injection.key_values.layers) == backbone.geometry.layers
     if common > 1 and whole and (injection.soft is None or common > frozen):
@@ -118,12 +123,14 @@ def _causal(assembly: Assembly, injection: Injection, rows: Sequence[Row]) -> Ro
     geometry = backbone.geometry
     width = geometry.layers * 2 * geometry.kv_heads * geometry.head_size
     wanted = states.Wanted(backbone.fingerprint, "memory", 0, 0, width, precision)
-    documents = [_head(row, _frozen(row)) for row in rows]
+    documents = [[_head(row, _frozen(row)) for row in one] for one in sets]
     if reason := states.room(wanted, documents):
         return Route(why=f"the text before the prompt could be kept, but {reason}")
-    size, tokens = wanted.bytes(documents) / 1e6, sum(map(len, documents)) / len(documents)
-    why = f"key/values of the text before the prompt ({tokens:.0f} tokens a row) are kept ({size:,.0f} MB, {precision})"
-    return Route("documents", 0, None, wanted, why)
+    ready, size = all(states.is_kept(wanted, one) for one in documents), sum(map(wanted.bytes, documents)) / 1e6
+    tokens = sum(_frozen(row) for row in rows) / len(rows)
+    done = "lie ready" if ready else "are made once"
+    why = f"key/values of the text before the prompt ({tokens:.0f} tokens a row) {done} ({size:,.0f} MB, {precision})"
+    return Route("documents", 0, None, wanted, why, ready)
 
 
 def _reads_few(assembly: Assembly, splits: Splits) -> bool:

@@ -77,13 +77,12 @@ def limit() -> int:
     return int(size * 1e9)
 
 
-def room(wanted: Wanted, rows: Sequence[Row]) -> str | None:
-    """Why there is no room for this, or None. What is kept already needs none."""
-    need = wanted.bytes(rows)
-    if is_kept(wanted, rows):
-        return None
-    if need > limit():
-        return f"it takes {need / 1e9:.1f} GB and the limit is {limit() / 1e9:g} (FOREWORD_CACHE_GB)"
+def room(wanted: Wanted, sets: Sequence[Sequence[Row]]) -> str | None:
+    """Why there is no room for these sets of rows, or None. What is kept already needs none on the disk."""
+    whole = sum(wanted.bytes(rows) for rows in sets)
+    need = sum(wanted.bytes(rows) for rows in sets if not is_kept(wanted, rows))
+    if need and whole > limit():
+        return f"it takes {whole / 1e9:.1f} GB and the limit is {limit() / 1e9:g} (FOREWORD_CACHE_GB)"
     place = store.cache_dir()
     while not place.exists():
         place = place.parent
