@@ -93,12 +93,28 @@ def assemble(
     encoder = encoder_of(config.template, template, backbone, shown, offset)
     reader = reader_of(readout_config, backbone, task, labels, encoder, config.seed)
     assembly = Assembly(config.model_copy(update={"readout": readout_config}), backbone, method, reader)
+    _check_used(assembly)
     if method_class.trains_readout and not assembly.trained():
         raise Unsupported(
             f"{config.method.name} with the {readout_config.name} readout has nothing to train",
             do="use readout: linear, or method: hard for label words alone",
         )
     return assembly
+
+
+def _check_used(assembly: Assembly) -> None:
+    """**Raises** `ConfigError` for settings of training that nothing would follow."""
+    training, names = assembly.config.training, set(assembly.trained())
+    if not names and (given := sorted(training.model_fields_set - {"max_tokens"})):
+        raise ConfigError(
+            f"{assembly.config.method.name} trains nothing, and training.{given[0]} is given",
+            do="take everything but training.max_tokens out of training",
+        )
+    if training.readout_learning_rate is not None and not any(name.startswith("readout.") for name in names):
+        raise ConfigError(
+            f"training.readout_learning_rate is given, and the {assembly.reader.readout.name} readout trains nothing",
+            do="take it out",
+        )
 
 
 def default_readout(method: type[Method]) -> ReadoutConfig:

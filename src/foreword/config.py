@@ -60,6 +60,12 @@ class DataConfig(Settings):
     limit: dict[Literal["train", "validation", "test"], int] = {}
     limit_seed: int = 0
 
+    @model_validator(mode="after")
+    def _limit_seed_is_used(self) -> Self:
+        if self.limit_seed and not self.limit:
+            raise ConfigError("data.limit_seed draws the rows of data.limit, and there is none", do="take it out")
+        return self
+
 
 class TemplateConfig(Settings):
     """How an example becomes text. The syntax is described in `foreword.text.template`.

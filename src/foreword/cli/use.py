@@ -85,6 +85,7 @@ def predict(
 
 
 def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
+    from foreword.cli import render
     from foreword.errors import DataError
 
     if texts and file is not None:
@@ -104,6 +105,8 @@ def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
     found = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
     if not found:
         raise DataError("the input is empty", where=str(file) if file else None, do="give one input a line")
+    if blank := found[-1][0] - len(found):  # those behind the last text are no inputs that anybody would miss
+        render.err.print(f"{blank} blank line(s) left out")
     return found
 
 
