@@ -25,7 +25,7 @@ from foreword.config import DataConfig, RunConfig
 from foreword.data import Dataset
 from foreword.data.loading import load as load_data
 from foreword.data.loading import task_for
-from foreword.errors import ConfigError, DataError
+from foreword.errors import ConfigError, DataError, ForewordError
 from foreword.evaluation.scoring import Scored, evaluate_items, score_items
 from foreword.text.encoder import cut_summary
 from foreword.training.checkpoint import Progress
@@ -33,7 +33,7 @@ from foreword.training.folder import check_folder, log_of, make_folder
 from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training, run_together
 from foreword.training.plan import Plan, plan_of
 from foreword.training.record import record, write_json
-from foreword.training.route import Route, Splits, follow, route_of
+from foreword.training.route import Route, Splits, follow, largest_error, route_of
 
 MAX_TOKENS = 16384
 SWAPPED = "swapped"
@@ -227,31 +227,57 @@ def train_together(
             f"runs in one pass share one backbone, and there are {len(names)}: {', '.join(sorted(names)) or 'no runs'}",
             do="train them one after the other",
         )
-    targets = list(folders) if folders is not None else [run.output for run in runs]
-    places = [None if target is None else Path(target) for target in targets]
-    kept = [place for place in places if place is not None]
-    if len(places) != len(runs) or len(set(kept)) < len(kept):
-        raise ConfigError("every run needs a folder of its own", do="give as many folders as runs")
-    for place, run in zip(places, runs, strict=True):
-        if place is not None:
-            check_folder(place, run, resume=resume, overwrite=overwrite)
+    places = _places(runs, folders, resume=resume, overwrite=overwrite)
     told = list(reporters) if reporters is not None else [Silent() for _ in runs]
-    started: list[Started] = []
-    for number, (run, place, reporter) in enumerate(zip(runs, places, told, strict=True)):
-        prepared = prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}")
-        backbone = prepared.assembly.backbone
-        on_plan(prepared.plan)
+    prepared: list[Prepared] = []
+    for number, run in enumerate(runs):
+        prepared.append(prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}"))
+        backbone = prepared[-1].assembly.backbone
+    for one, place in zip(prepared, places, strict=True):
+        on_plan(one.plan)
         if place is not None:
-            make_folder(place, run, anew=overwrite)
-            write_json(place / "plan.json", prepared.plan.to_dict())
-        started.append(_start(prepared, place, reporter))
+            make_folder(place, one.config, anew=overwrite)
+            write_json(place / "plan.json", one.plan.to_dict())
+    started = [_start(*parts) for parts in zip(prepared, places, told, strict=True)]
     loops = [one.loop for one in started if one.loop is not None]
     if loops:
         run_together(loops, resume)
-    return [_finish(one, len(loops)) for one in started]
+    return _finish_all(started)
 
 
-@dataclass
+def _places(
+    runs: Sequence[RunConfig], folders: Sequence[str | Path | None] | None, *, resume: bool, overwrite: bool
+) -> list[Path | None]:
+    """A folder for each run, checked. Resuming, a run that was not begun yet begins where another has."""
+    targets = list(folders) if folders is not None else [run.output for run in runs]
+    places = [None if target is None else Path(target) for target in targets]
+    kept = [place.resolve() for place in places if place is not None]
+    if len(places) != len(runs) or len(set(kept)) < len(kept):
+        raise ConfigError("every run needs a folder of its own", do="give as many folders as runs")
+    if len({run.threads for run in runs}) > 1:
+        raise ConfigError("runs in one pass share their threads, and the settings ask for different numbers")
+    some = resume and any(place is not None and (place / "run.yaml").exists() for place in places)
+    going_on = [resume and (place is None or not some or (place / "run.yaml").exists()) for place in places]
+    for place, run, goes_on in zip(places, runs, going_on, strict=True):
+        if place is not None:
+            check_folder(place, run, resume=goes_on, overwrite=overwrite)
+    return places
+
+
+def _finish_all(started: Sequence[Started]) -> list[Result]:
+    """Write all runs down, then **raise** `ForewordError` for those that could not go on."""
+    together = sum(one.loop is not None for one in started)
+    failed = [one for one in started if one.loop is not None and one.loop.failure is not None]
+    results = [_finish(one, together) for one in started if one not in failed]
+    if not failed:
+        return results
+    first = failed[0].loop.failure if failed[0].loop else None
+    assert first is not None
+    which = ", ".join(str(one.place or f"seed {one.prepared.config.seed}") for one in failed)
+    raise ForewordError(f"{first.what}; {len(results)} of {len(started)} runs are done", where=which, do=first.do)
+
+
+@dataclass(eq=False)
 class Started:
     """A run on its way: its items as its route has them, and its loop, or None where it trains nothing."""
 
@@ -291,6 +317,7 @@ def _finish(started: Started, together: int) -> Result:
     cut = {split: cut_of(rows, assembly.reader) for split, rows in prepared.items.items() if split != SWAPPED}
     written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     written["together"] = together
+    written["kept_error"] = largest_error(prepared.route, prepared.items)
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:

@@ -103,14 +103,9 @@ def assemble(
 
 
 def _check_used(assembly: Assembly) -> None:
-    """**Raises** `ConfigError` for settings of training that nothing would follow."""
-    training, names = assembly.config.training, set(assembly.trained())
-    if not names and (given := sorted(training.model_fields_set - {"max_tokens"})):
-        raise ConfigError(
-            f"{assembly.config.method.name} trains nothing, and training.{given[0]} is given",
-            do="take everything but training.max_tokens out of training",
-        )
-    if training.readout_learning_rate is not None and not any(name.startswith("readout.") for name in names):
+    """**Raises** `ConfigError` for a readout's rate that nothing would follow."""
+    training, names = assembly.config.training, assembly.trained()
+    if names and training.readout_learning_rate is not None and not any(name.startswith("readout.") for name in names):
         raise ConfigError(
             f"training.readout_learning_rate is given, and the {assembly.reader.readout.name} readout trains nothing",
             do="take it out",

@@ -81,17 +81,19 @@ class Bank:
 
     def run(self, batch: Batch) -> Tensor:
         """`[B, T, H]` as `hidden`, right where the rows' readouts read, under the weights that the backbone has now."""
-        return self._run_inside(batch, self._reads(batch, {owner: self._readout(owner) for owner in batch.rows_of}))
+        readouts = {owner: self._readout(owner) for owner in batch.rows_of}
+        [stop] = {readout.stop for readout in readouts.values()}
+        return self._run_inside(batch, self._reads(batch, readouts), stop)
 
     def scores(self, batch: Batch) -> list[tuple[list[int], Tensor]]:
         """Every foreword's own answers: pairs of the items' numbers (n) and their `[n, C]` scores."""
         answers = []
-        for weights, rows in self._by_weights(batch):
+        for weights, stop, rows in self._by_run(batch):
             part = batch.select(rows)
             with self.backbone.weights(weights.tensors if weights else None):
                 owned = {owner: part.select(own) for owner, own in part.rows_of.items()}
                 readouts = {owner: self._readout(owner) for owner in owned}
-                hidden = self._run_inside(part, self._reads(part, readouts))
+                hidden = self._run_inside(part, self._reads(part, readouts), stop)
                 for owner, own in part.rows_of.items():
                     readout, picked = readouts[owner], owned[owner]
                     inside = hidden if len(own) == len(hidden) else hidden[own]
@@ -158,12 +160,33 @@ class Bank:
             places[torch.tensor(rows, device=places.device), : reads.shape[1]] = reads
         return places
 
+    def _by_run(self, batch: Batch) -> list[tuple[Weights | None, int | None, list[int]]]:
+        """Rows grouped by their weights and by how many layers their readouts ask for."""
+        groups = []
+        for weights, rows in self._by_weights(batch):
+            by_stop: dict[int | None, list[int]] = {}
+            for row in rows:
+                by_stop.setdefault(self._readout(batch.owners[row]).stop, []).append(row)
+            groups += [(weights, stop, some) for stop, some in by_stop.items()]
+        return groups
+
     def _run(self, batch: Batch) -> Tensor:
         weights = self.injection(batch.owners[0]).weights
         with self.backbone.weights(weights.tensors if weights else None):
             return self._run_inside(batch)
 
-    def _run_inside(self, batch: Batch, read: Tensor | None = None) -> Tensor:
+    def _run_inside(self, batch: Batch, read: Tensor | None = None, stop: int | None = None) -> Tensor:
+        if stop is not None:
+            return self.backbone.states(
+                self.embeds(batch),
+                batch.mask,
+                self.positions(batch),
+                batch.types,
+                self._prefix_of(batch),
+                stop=stop,
+                start=batch.start,
+                states=batch.states,
+            )
         return self.backbone.forward(
             self.embeds(batch),
             batch.mask,

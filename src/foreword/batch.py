@@ -30,8 +30,9 @@ class Item:
 
     @property
     def tokens(self) -> int:
-        """Length of the longest row."""
-        return max(len(row) for row in self.rows)
+        """Length of the longest row, with what stands in front of it."""
+        ahead = [len(part) for part in self.memory] or [0] * len(self.rows)
+        return max(len(row) + before for row, before in zip(self.rows, ahead, strict=True))
 
 
 @dataclass(frozen=True)

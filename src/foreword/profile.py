@@ -100,7 +100,7 @@ class _Clock:
 
 
 def _step(loop: Loop, clock: _Clock) -> None:
-    """One step as the loop takes it, stage by stage."""
+    """One step in one pass, stage by stage."""
     assembly, bank = loop.assembly, Bank(loop.assembly.backbone)
     with clock("batch"):
         items = loop.begin()

@@ -107,6 +107,17 @@ def test_going_on_from_a_layer_equals_a_whole_run(family: str, start: int, read:
         torch.testing.assert_close(part[chosen[0], places[chosen]], whole[chosen[0], places[chosen]])
 
 
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_place_that_is_read_twice_counts_once(family: str) -> None:
+    backbone = tiny(family)
+    ids, mask, positions = _inputs("right")
+    leaves = [backbone.embed(ids).detach().requires_grad_()]
+    once = _places(mask, 1)
+    whole = backbone.forward(leaves[0], mask, positions)
+    part = backbone.forward(leaves[0], mask, positions, read=once.expand(-1, 2))
+    _compare(whole, part, once, leaves)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_parts_leave_the_trunk_as_it_is(family: str) -> None:
     backbone = tiny(family)

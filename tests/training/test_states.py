@@ -123,3 +123,33 @@ def test_two_at_once_give_the_same() -> None:
     assert len(found) == 2
     for one, other in zip(found[0].arrays, found[1].arrays, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_folder_that_lost_a_part_is_made_again(cache: Path) -> None:
+    kept(WANTED, ROWS, produce())
+    (cache / "states" / WANTED.key(ROWS) / "about.json").unlink()
+    found = kept(WANTED, ROWS, produce())
+    assert found.made
+    np.testing.assert_array_equal(found.arrays[0], arrays()[0].numpy())
+
+
+def test_what_another_process_drops_again_and_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = np.load
+
+    def dropped(path, **options):
+        Path(path).unlink()
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", dropped)
+    with pytest.raises(ForewordError, match="as fast as it is made"):
+        kept(WANTED, ROWS, produce())
+
+
+def test_a_full_disk_is_an_error_and_not_a_crash(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ForewordError, match="disk is full"):
+        kept(WANTED, ROWS, produce())
+    assert not states.is_kept(WANTED, ROWS) and not list(cache.glob("tmp-*"))

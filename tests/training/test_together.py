@@ -110,3 +110,16 @@ def test_an_interrupt_keeps_all_runs_and_they_go_on(tmp_path: Path) -> None:
     for one, other in zip(again, whole, strict=True):
         for name, value in other._copy().items():
             torch.testing.assert_close(one._copy()[name], value, rtol=0, atol=0)
+
+
+def test_a_run_that_cannot_go_on_leaves_the_others_alone() -> None:
+    def made() -> list[Loop]:
+        return [loop_of(0, "bert", "v2-random"), loop_of(1, "bert", "v2-random", learning_rate=1e30)]
+
+    together, alone = made(), made()[0]
+    run_together(together)
+    alone.run()
+    assert together[1].failure is not None and "lower training.learning_rate" in str(together[1].failure)
+    assert together[0].failure is None and together[0].progress.step == alone.progress.step
+    for name, value in alone._copy().items():
+        torch.testing.assert_close(together[0]._copy()[name], value, rtol=1e-2, atol=1e-3)

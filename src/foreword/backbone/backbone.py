@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -75,6 +76,25 @@ class Backbone:
         """sha256 of the trunk's parameters and buffers, names and values; equal for equal frozen models."""
         return fingerprint(self.trunk)
 
+    @cached_property
+    def identity(self) -> str:
+        """sha256 of the fingerprint and of the settings that the forward pass depends on."""
+        settings = self.model.config.to_dict()
+        for name in ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"):
+            settings.pop(name, None)
+        return hashlib.sha256(
+            f"{self.fingerprint}{json.dumps(settings, sort_keys=True, default=str)}".encode()
+        ).hexdigest()
+
+    @property
+    def windowed(self) -> bool:
+        """Whether some layer lets a token look back over a part of the text only."""
+        config = self.model.config
+        kinds = getattr(config, "layer_types", None)
+        return (
+            any(kind != "full_attention" for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
+        )
+
     def require(self, what: str) -> None:
         """**Raises** `Unsupported` when the backbone cannot do `what` ("key_values", "soft_tokens", "head")."""
         if what in self.refusals:
@@ -127,18 +147,24 @@ class Backbone:
         prefix: Prefix | None = None,
         *,
         stop: int,
+        start: int = 0,
+        states: Tensor | None = None,
     ) -> Tensor:
         """`[B, T, H]`, what the layers below `stop` give: the input of layer `stop`, for `forward` to start at.
 
-        **Raises** `Unsupported` where the family cannot be run in parts.
+        `start` and `states` as in `forward`. **Raises** `Unsupported` where the family cannot be run in parts.
         """
+        if start == stop and states is not None:
+            return states
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": None, "use_cache": False}
+        if start:
+            prefix = replace(prefix or Prefix(self.slots), fed=states)
         if prefix is not None:
             inputs["foreword"] = prefix
         try:
-            self._parts().get(stop=stop)(**inputs)
+            self._parts().get(start, stop)(**inputs)
         except Reached as reached:
             return reached.hidden
         raise BackboneError(f"{self.name} has no layer {stop - 1}")

@@ -94,9 +94,15 @@ class Read(_Stand):
         narrowed = {name: _at(name, value, places) for name, value in kwargs.items()}
         given = self.layer(_gather(hidden, places), *args, foreword=replace(foreword, taken=taken), **narrowed)
         out = given[0] if isinstance(given, tuple) else given
-        out = out * (foreword.read >= 0)[..., None]
+        out = out * _first(foreword.read)[..., None]
         whole = torch.zeros_like(hidden).scatter_add(1, places[..., None].expand_as(out), out)
         return (whole, *given[1:]) if isinstance(given, tuple) else whole
+
+
+def _first(read: Tensor) -> Tensor:
+    """`[B, A]` bool: the places that are read, each once."""
+    alike = read[:, :, None] == read[:, None, :]
+    return (read >= 0) & ~alike.tril(-1).any(-1)
 
 
 def _gather(hidden: Tensor, places: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def several(seed: int | None, seeds: str | None) -> list[int]:
         found = [int(part) for part in seeds.split(",")]
     except ValueError:
         found = []
-    if not found or min(found) < 0 or len(set(found)) < len(found):
+    if not found or min(found) < 0 or max(found) >= 2**63 or len(set(found)) < len(found):
         raise ConfigError(f"--seeds: {seeds!r} is no list of different seeds", do="write --seeds 0,1,2")
     return found
 
@@ -100,9 +100,10 @@ def show(record: dict) -> None:
     render.grid(["", "accuracy", f1, "macro F1", "MCC", "loss"], rows)
     train, seconds = record["train"], record["seconds"]
     stop = ", stopped early" if train["stopped_early"] else ""
+    beside = f" for {record['together']} runs in one pass" if record["together"] > 1 else ""
     render.out.print(
         f"{record['parameters']['trained']:,} trained parameters, {train['steps']:,} steps{stop}, best at step "
-        f"{train['best_step']:,}; {seconds:.0f} s (expected {record['plan']['seconds']:.0f}), "
+        f"{train['best_step']:,}; {seconds:.0f} s{beside} (expected {record['plan']['seconds']:.0f} alone), "
         f"{record['peak_memory_mb']:,.0f} MB"
     )
     for split in ("validation", "test"):

@@ -38,6 +38,8 @@ class Readout(nn.Module, ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[ReadoutConfig]]
+    stop: int | None = None
+    """How many layers are run for it; None for all, with what the model does behind them."""
 
     def __init__(self, config: ReadoutConfig, setup: ReadoutSetup) -> None:
         super().__init__()

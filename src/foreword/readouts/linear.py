@@ -32,12 +32,16 @@ class Linear(Readout):
     name: ClassVar[str] = "linear"
 
     class Config(ReadoutConfig):
-        """`dropout` acts on h in training. `lexical` is for `pair`."""
+        """`dropout` acts on h in training. `lexical` is for `pair`.
+
+        `layers`: h is what the first so many layers give, and no other is run; all by default.
+        """
 
         name: Literal["linear"] = "linear"
         position: Literal["auto", "cls", "last", "mean", "pair"] = "auto"
         dropout: float = Field(0.0, ge=0, lt=1)
         lexical: bool = False
+        layers: int | None = Field(None, ge=1)
 
         @model_validator(mode="after")
         def _lexical_is_used(self) -> Self:
@@ -55,6 +59,13 @@ class Linear(Readout):
         automatic: Position = "cls" if has_cls else "last"
         self.position: Position = automatic if config.position == "auto" else config.position
         self.dropout = config.dropout
+        if config.layers is not None:
+            setup.backbone.require("parts")
+            if config.layers > setup.backbone.geometry.layers:
+                raise ConfigError(
+                    f"readout.layers is {config.layers}, and {setup.backbone.name} has {setup.backbone.geometry.layers}"
+                )
+            self.stop = config.layers
         if config.position == "pair" and not setup.backbone.segments:
             raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")
         if config.position == "pair" and setup.segments < 2:

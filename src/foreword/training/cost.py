@@ -41,7 +41,7 @@ def cost_of(
     batch = min(assembly.config.training.batch_size, max(len(train), 1)) * rows
     tokens, ahead = _tokens(route, train)
     forward = _forward(shape, route, batch, tokens, ahead, read)
-    gradient = 0.0 if (lowest := lowest_layer(assembly)) is None else _backward(shape, lowest, forward)
+    gradient = 0.0 if (lowest := lowest_layer(assembly)) is None else _backward(shape, route, lowest, forward)
     weights = forward if assembly.config.method.name == "full" else 0.0
     front, again = _front(shape, 0 if route.front is None else len(route.front))
     held, held_ahead = _tokens(route, validation)
@@ -52,6 +52,7 @@ def cost_of(
         kept = sum(len(row) for item in (*train, *validation) for row in item.rows)
         share = 1.0 if route.kind == "trunk" or not tokens else ahead / (tokens + ahead)
         once = 2.0 * layers * shape.layer * kept * share
+    again = 0.0 if lowest is None else again
     return Cost(forward + gradient + weights + front + again, evaluated + front, once, tokens, read)
 
 
@@ -71,7 +72,13 @@ def _shape(assembly: Assembly) -> _Shape:
     width = geometry.heads * (geometry.head_size or geometry.hidden // geometry.heads)
     kv = (geometry.kv_heads or geometry.heads) * (geometry.head_size or geometry.hidden // geometry.heads)
     layer = layer_parameters(assembly) / geometry.layers
-    return _Shape(geometry.layers, layer, float(geometry.hidden * width), 2.0 * geometry.hidden * kv, geometry.hidden)
+    return _Shape(
+        assembly.readout.stop or geometry.layers,
+        layer,
+        float(geometry.hidden * width),
+        2.0 * geometry.hidden * kv,
+        geometry.hidden,
+    )
 
 
 def _forward(shape: _Shape, route: Route, rows: int, tokens: float, ahead: float, read: int) -> float:
@@ -94,9 +101,9 @@ def _front(shape: _Shape, tokens: int) -> tuple[float, float]:
     return shape.layers * layer, (shape.layers - 1) * layer + 2.0 * shape.key_values * tokens
 
 
-def _backward(shape: _Shape, lowest: int, forward: float) -> float:
-    """As much again for the layers that a gradient runs through; none for the text's states below the lowest."""
-    return forward * (shape.layers - lowest) / shape.layers
+def _backward(shape: _Shape, route: Route, lowest: int, forward: float) -> float:
+    """As much again for those of the layers run that a gradient runs through."""
+    return forward * max(shape.layers - lowest, 0) / max(shape.layers - route.layer, 1)
 
 
 def _tokens(route: Route, items: Sequence[Item]) -> tuple[float, float]:
@@ -114,7 +121,8 @@ def _tokens(route: Route, items: Sequence[Item]) -> tuple[float, float]:
 
 def _read(assembly: Assembly, items: Sequence[Item]) -> int:
     places = assembly.readout.reads(collate(items[:1], assembly.backbone.pad_id)) if items else None
-    return 0 if places is None or "parts" in assembly.backbone.refusals else places.shape[1]
+    whole = places is None or assembly.readout.stop is not None or "parts" in assembly.backbone.refusals
+    return 0 if places is None or whole else places.shape[1]
 
 
 def lowest_layer(assembly: Assembly) -> int | None:

@@ -91,6 +91,7 @@ class _Reading(Readout):
     def __init__(self, share: Share) -> None:
         torch.nn.Module.__init__(self)
         self.share = share
+        self.stop = share.readout.stop
 
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
         return self.share.readout.encode(encoder, example)

@@ -130,6 +130,7 @@ class Loop:
         self.bank = Bank(assembly.backbone)
         self._generator = torch.Generator().manual_seed(assembly.config.seed).get_state()
         self._started = time.perf_counter()
+        self.failure: ForewordError | None = None
         check_training(self.config, assembly.reader.task, bool(validation), len(assembly.reader.labels))
 
     @property
@@ -306,32 +307,47 @@ class Loop:
 def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """Train several runs on one backbone, a step of each in one pass, each to its own end; the results of runs alone.
 
-    The items of each name another owner. Where rows of one length meet, they share a pass; a readout with dropout keeps
-    its rows in one, as it would alone.
+    The items of each name another owner. A run that cannot go on (its loss is not finite) leaves its error in
+    `failure`, and the others go on.
 
-    **Raises** what `Loop.run` raises; after an interrupt, all are saved.
+    **Raises** `Interrupted`, with all runs saved; and for one run alone, what stopped it.
     """
     for loop in loops:
         loop.prepare(resume)
     with _stoppable() as asked_to_stop:
         while active := [loop for loop in loops if not loop.progress.done]:
             step_together(active)
+            if len(loops) == 1 and loops[0].failure is not None:
+                raise loops[0].failure
             if asked_to_stop() and any(not loop.progress.done for loop in loops):
                 raise [loop.interrupted() for loop in loops if not loop.progress.done][0]
     for loop in loops:
-        loop.finish()
+        if loop.failure is None:
+            loop.finish()
     return [loop.progress for loop in loops]
 
 
 def step_together(loops: Sequence[Loop]) -> list[float]:
-    """One step of each run, in one pass; their losses."""
+    """One step of each run, in one pass; their losses.
+
+    Rows of one length share a pass, whatever their run. A readout with dropout draws for its rows in their order, so a
+    run with one takes a pass of its own.
+    """
     shares = [loop.share(loop.begin()) for loop in loops]
-    apart = len(loops) > 1 and not any(getattr(share.readout, "dropout", 0) for share in shares)
-    budget = sum(loop.config.max_tokens for loop in loops)
-    losses = backward(loops[0].bank, shares, budget, GROUP if apart else None)
-    for loop, loss in zip(loops, losses, strict=True):
-        loop.end(loss)
-    return losses
+    joint = [share for share in shares if len(shares) > 1 and not getattr(share.readout, "dropout", 0)]
+    alone = [share for share in shares if share not in joint]
+    found: dict[str, float] = {}
+    budget = max(loop.config.max_tokens for loop in loops)
+    for group, size in ((joint, GROUP), *(([share], None) for share in alone)):
+        if group:
+            losses = backward(loops[0].bank, group, budget, size)
+            found |= {share.owner: loss for share, loss in zip(group, losses, strict=True)}
+    for loop, share in zip(loops, shares, strict=True):
+        try:
+            loop.end(found[share.owner])
+        except ForewordError as error:
+            loop.failure, loop.progress.done = error, True
+    return [found[share.owner] for share in shares]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from foreword.backbone.attention import LayerPrefix
 from foreword.backbone.backbone import Backbone
 from foreword.bank import Bank
 from foreword.batch import Batch, Item, collate, pieces
-from foreword.injections import Injection, KeyValues
+from foreword.injections import Injection, KeyValues, SoftTokens
 from foreword.text.rows import Row
 from foreword.training import states
 
@@ -68,6 +68,8 @@ def route_of(assembly: Assembly, splits: Splits) -> Route:
         return found
     if backbone.kind != "causal" or not _reads_few(assembly, splits):
         return Route()
+    if backbone.windowed:  # what stands in front would be seen from everywhere
+        return Route(why=f"every layer is run for every row: {backbone.family} looks back over a window")
     return _causal(assembly, injection, sets)
 
 
@@ -80,8 +82,11 @@ def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = 
         return splits
     if route.kind == "front":
         assert route.front is not None
-        size = len(route.front)
-        return {split: [_shortened(item, [size] * len(item.rows)) for item in items] for split, items in splits.items()}
+        size, used = len(route.front), _used(route.front)
+        return {
+            split: [_shortened(item, [size] * len(item.rows), used) for item in items]
+            for split, items in splits.items()
+        }
     return {split: _kept(route, assembly, items, advance) if items else [] for split, items in splits.items()}
 
 
@@ -91,11 +96,12 @@ def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = 
 def _trunk(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row]]) -> Route | None:
     """Layers below the first key/values, or all of them where only the readout learns."""
     geometry, precision = assembly.backbone.geometry, assembly.config.training.cache
-    layer = geometry.layers if injection.key_values is None else injection.key_values.layers[0]
+    last = assembly.readout.stop or geometry.layers
+    layer = last if injection.key_values is None else min(injection.key_values.layers[0], last)
     if layer == 0 or precision == "off" or not assembly.trained():
         return None
     wanted = states.Wanted(
-        assembly.backbone.fingerprint,
+        assembly.backbone.identity,
         "states",
         layer,
         injection.position_offset,
@@ -122,7 +128,7 @@ def _causal(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Ro
         return Route()
     geometry = backbone.geometry
     width = geometry.layers * 2 * geometry.kv_heads * geometry.head_size
-    wanted = states.Wanted(backbone.fingerprint, "memory", 0, 0, width, precision)
+    wanted = states.Wanted(backbone.identity, "memory", 0, 0, width, precision)
     documents = [[_head(row, _frozen(row)) for row in one] for one in sets]
     if reason := states.room(wanted, documents):
         return Route(why=f"the text before the prompt could be kept, but {reason}")
@@ -173,8 +179,8 @@ def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection
     )
     made = backbone.record(bank.embeds(batch), batch.mask, where, batch.types, prefix)[:, :, 0]
     table = made if own is None else torch.cat([own.tensor, made], dim=3)
-    used = sum(token >= 0 for token in front.soft)
-    soft = injection.soft if injection.soft is not None and used < len(injection.soft.vectors) else None
+    rest = None if injection.soft is None else injection.soft.vectors[_used(front) :]
+    soft = None if rest is None or not len(rest) else SoftTokens(rest)
     layers = tuple(range(backbone.geometry.layers))
     return replace(
         injection,
@@ -184,16 +190,21 @@ def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection
     )
 
 
-def _shortened(item: Item, sizes: Sequence[int]) -> Item:
-    rows = tuple(_tail(row, size) for row, size in zip(item.rows, sizes, strict=True))
+def _used(front: Row) -> int:
+    """How many virtual tokens stand in the front; they are the first ones."""
+    return max((*front.soft, -1)) + 1
+
+
+def _shortened(item: Item, sizes: Sequence[int], used: int = 0) -> Item:
+    rows = tuple(_tail(row, size, used) for row, size in zip(item.rows, sizes, strict=True))
     return replace(item, rows=rows)
 
 
-def _tail(row: Row, size: int) -> Row:
+def _tail(row: Row, size: int, used: int) -> Row:
     return replace(
         row,
         ids=row.ids[size:],
-        soft=row.soft[size:],
+        soft=tuple(token - used if token >= 0 else -1 for token in row.soft[size:]),
         types=row.types[size:],
         cls=None if row.cls is None or row.cls < size else row.cls - size,
         answers=tuple(place - size for place in row.answers),
@@ -204,13 +215,20 @@ def _head(row: Row, size: int) -> Row:
     return replace(row, ids=row.ids[:size], soft=row.soft[:size], types=row.types[:size], cls=None, answers=())
 
 
+def largest_error(route: Route, splits: Splits) -> float | None:
+    """What float16 loses at the most, against the root mean square of what is kept; None where nothing is kept so."""
+    if route.wanted is None or route.wanted.precision == "float32":
+        return None
+    sets = [_rows_of(route, items) for items in splits.values() if items]
+    return max(states.error_of(route.wanted, rows) for rows in sets)
+
+
 # -- what is kept of every row ----------------------------------------------------------------------------------------
 
 
 def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Advance) -> list[Item]:
     assert route.wanted is not None
-    trunk = route.kind == "trunk"
-    rows = [row if trunk else _head(row, _frozen(row)) for item in items for row in item.rows]
+    trunk, rows = route.kind == "trunk", _rows_of(route, items)
     make = _run_trunk if trunk else _run_documents
     found = states.kept(route.wanted, rows, lambda: make(route, assembly, rows, advance))
     arrays, routed = iter(found.arrays), []
@@ -221,6 +239,12 @@ def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Adva
         else:
             routed.append(replace(_shortened(item, [len(array) for array in own]), memory=own))
     return routed
+
+
+def _rows_of(route: Route, items: Sequence[Item]) -> list[Row]:
+    """The rows that are kept, or the part of them that is."""
+    rows = [row for item in items for row in item.rows]
+    return rows if route.kind == "trunk" else [_head(row, _frozen(row)) for row in rows]
 
 
 @torch.no_grad()

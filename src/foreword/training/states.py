@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,12 +22,13 @@ import numpy as np
 from torch import Tensor
 
 from foreword import store
-from foreword.errors import ConfigError
+from foreword.errors import ConfigError, ForewordError
 from foreword.text.rows import Row
 
 Precision = Literal["float32", "float16"]
 VERSION = 1
 LIMIT_GB = 10.0
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -100,22 +102,41 @@ def kept(wanted: Wanted, rows: Sequence[Row], produce: Produce) -> Kept:
 
     **Raises** `ForewordError` where the cache cannot be written to or the disk is full; nothing half-made stays.
     """
-    key, made = wanted.key(rows), not is_kept(wanted, rows)
-    if made:
-        _make_room(wanted.bytes(rows), key)
-    folder = store.make_once(f"states/{key}", lambda draft: _write(draft, wanted, rows, produce))
-    os.utime(folder)
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    whole = np.load(folder / "states.npy", mmap_mode="r")
+    key, made = wanted.key(rows), False
+    for attempt in range(ATTEMPTS):
+        if not is_kept(wanted, rows):
+            made = True
+            _make_room(wanted.bytes(rows), key)
+        folder = store.make_once(f"states/{key}", lambda draft: _write(draft, wanted, rows, produce))
+        try:
+            os.utime(folder)
+            error = error_of(wanted, rows)
+            whole = np.load(folder / "states.npy", mmap_mode="r")
+            break
+        except FileNotFoundError:  # another process made room meanwhile, or was killed while it did
+            _drop(folder)
+            if attempt == ATTEMPTS - 1:
+                raise ForewordError(
+                    "what is kept of the data is dropped as fast as it is made",
+                    where=str(folder),
+                    do="raise FOREWORD_CACHE_GB, or set training.cache: off",
+                ) from None
     ends = np.cumsum([len(row) for row in rows])
     arrays = [whole[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
-    return Kept(arrays, float(about["error"]), made)
+    return Kept(arrays, error, made)
+
+
+def error_of(wanted: Wanted, rows: Sequence[Row]) -> float:
+    """`Kept.error` of rows that are kept."""
+    about = (_root() / wanted.key(rows) / "about.json").read_text(encoding="utf-8")
+    return float(json.loads(about)["error"])
 
 
 def _write(draft: Path, wanted: Wanted, rows: Sequence[Row], produce: Produce) -> None:
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     shape = (int(starts[-1]), wanted.width)
     whole = np.lib.format.open_memmap(draft / "states.npy", mode="w+", dtype=wanted.precision, shape=shape)
+    _allocate(draft / "states.npy")
     worst, squares, done = 0.0, 0.0, 0
     for number, tensor in produce():
         exact = tensor.float().cpu().numpy()
@@ -145,7 +166,26 @@ def _folders() -> list[Path]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    size = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
+def _allocate(path: Path) -> None:
+    """Take the file's room now: a full disk is an error here, and would be a crash in a write to the map."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _drop(folder: Path) -> None:
+    """Remove a folder so that no process ever finds a part of it. Who has it mapped keeps it."""
+    aside = store.cache_dir() / f"tmp-dropped-{os.getpid()}-{folder.name}"
+    with suppress(OSError):  # another process drops it
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _make_room(need: int, key: str) -> None:
@@ -158,8 +198,8 @@ def _make_room(need: int, key: str) -> None:
             continue
     total = sum(size for _, size, _ in held)
     for _, size, folder in sorted(held, key=lambda one: one[0]):
-        if total + need <= limit():
+        if total + need <= limit() and need < 0.9 * shutil.disk_usage(_root()).free:
             return
         if folder.name != key:
-            shutil.rmtree(folder, ignore_errors=True)
+            _drop(folder)
             total -= size
