@@ -6,6 +6,7 @@ trained.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def assemble(
     reader = reader_of(readout_config, backbone, task, labels, encoder, config.seed)
     assembly = Assembly(config.model_copy(update={"readout": readout_config}), backbone, method, reader)
     _check_used(assembly)
+    _check_depth(assembly)
     if method_class.trains_readout and not assembly.trained():
         raise Unsupported(
             f"{config.method.name} with the {readout_config.name} readout has nothing to train",
@@ -109,6 +111,17 @@ def _check_used(assembly: Assembly) -> None:
         raise ConfigError(
             f"training.readout_learning_rate is given, and the {assembly.reader.readout.name} readout trains nothing",
             do="take it out",
+        )
+
+
+def _check_depth(assembly: Assembly) -> None:
+    """**Raises** `ConfigError` where something would be trained above the layers that the readout runs."""
+    stop, injection = assembly.readout.stop, assembly.method.at_rest()
+    above = injection.key_values is not None and max(injection.key_values.layers) >= (stop or math.inf)
+    if stop is not None and (above or injection.weights is not None):
+        raise ConfigError(
+            f"readout.layers runs {stop} layers, and {assembly.config.method.name} trains more than those",
+            do="leave readout.layers out" if injection.weights else f"set method.layers: {list(range(stop))}",
         )
 
 

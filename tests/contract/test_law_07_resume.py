@@ -147,13 +147,13 @@ def test_the_same_seed_gives_the_same_run_and_another_gives_another(method, law)
 def test_the_rows_that_are_trained_on_come_in_another_order_each_epoch():
     loop = loop_of("bert", "linear-probe")
     seen = []
-    original = loop.backward
+    original = loop.share
 
     def noting(chosen):
         seen.append(tuple(loop.train_items.index(item) for item in chosen))
         return original(chosen)
 
-    loop.backward = noting
+    loop.share = noting
     loop.run()
     per_epoch = loop.schedule.steps_per_epoch
     epochs = [seen[i : i + per_epoch] for i in range(0, len(seen), per_epoch)]

@@ -72,6 +72,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "v2-text": {"method": {"name": "p-tuning-v2", "init": "text", "init_text": "Is the film good? yes or no"}},
     "v2-projection": {"method": {"name": "p-tuning-v2", "prefix_projection": True, "encoder_hidden_size": 8, **_SOFT}},
     "v2-layers": {"method": {"name": "p-tuning-v2", "layers": [-1, 0], "init_std": 0.3, "num_virtual_tokens": 6}},
+    "v2-low": {"method": {"name": "p-tuning-v2", "layers": [0, 1], "init_std": 0.3, "num_virtual_tokens": 3}},
     "v2-top": {"method": {"name": "p-tuning-v2", "layers": "top-half", "init_std": 0.3, "num_virtual_tokens": 3}},
 }  # fmt: skip
 READOUTS: dict[str, dict[str, Any]] = {
@@ -91,6 +92,7 @@ _ALIKE = (
     "p-tuning-middle",
     "p-tuning-dropout",
     "v2-zero",
+    "v2-low",
     "v2-top",
 )
 _ALWAYS = ("bert", "llama")

@@ -65,6 +65,12 @@ class Linear(Readout):
                 raise ConfigError(
                     f"readout.layers is {config.layers}, and {setup.backbone.name} has {setup.backbone.geometry.layers}"
                 )
+            if setup.backbone.state_width != setup.backbone.geometry.hidden:
+                raise Unsupported(
+                    f"{setup.backbone.name} has states {setup.backbone.state_width} wide inside and "
+                    f"{setup.backbone.geometry.hidden} wide behind its last layer",
+                    do="leave readout.layers out",
+                )
             self.stop = config.layers
         if config.position == "pair" and not setup.backbone.segments:
             raise Unsupported(f"{setup.backbone.name} has no segment ids to compare", do="use readout.position=mean")

@@ -21,8 +21,8 @@ class Plan:
     """The plan of a run; `seconds` and `memory_mb` are estimates.
 
     `gradient_layers`: the layers that a gradient runs through, first and last; None where it runs through none.
-    `tokens`: mean length of a training row as it is run, virtual ones included. `tflops`: of training and evaluations
-    in all.
+    `tokens`: mean length of a training row as it is run, with the virtual tokens that are run in it. `tflops`: of
+    training and evaluations in all.
     """
 
     method: str
@@ -97,9 +97,9 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         evaluate_every=schedule.evaluate_every,
         tokens=round(cost.tokens, 1),
         cut=cut_summary([item.rows[0] for item in train], assembly.reader.encoder).message,
-        gradient_layers=None if lowest is None else (lowest, geometry.layers - 1),
+        gradient_layers=None if lowest is None else (lowest, (assembly.readout.stop or geometry.layers) - 1),
         route=route.why,
-        reads=_reads(cost.read),
+        reads=_reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route),
         logits=_logits(assembly),
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),
@@ -108,7 +108,11 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
     )
 
 
-def _reads(places: int) -> str:
+def _reads(places: int, run: int, layers: int, route: Route) -> str:
+    if route.layer >= run:
+        return "what is kept; no layer is run in a step"
+    if run < layers:
+        return f"what layer {run - 1} gives; none of those above is run"
     if not places:
         return "the last layer is run for every token"
     return f"the last layer is run for {'one place' if places == 1 else f'{places} places'} a row"
