@@ -78,6 +78,10 @@ def assemble(
     **Raises** `ConfigError`, `TemplateError` or `Unsupported` for parts that do not go together.
     """
     method_class: type[Method] = registry.methods.get(config.method.name)
+    if backbone.rounded and method_class.trains_readout:
+        raise Unsupported(
+            f"{backbone.name} is rounded to int8, and no gradient runs through it", do="train without int8"
+        )
     readout_config = config.readout or default_readout(method_class)
     text = answered(template_of(config.template, task), readout_config)
     template = method_class.place(config.method, text).resolve(backbone.tokenizer)

@@ -105,6 +105,8 @@ class Bank:
 
     def _check(self, name: str, injection: Injection) -> None:
         geometry = self.backbone.geometry
+        if injection.weights is not None and self.backbone.rounded:
+            raise ConfigError(f"'{name}' brings weights of its own, and {self.backbone.name} is rounded to int8")
         if injection.virtual_tokens >= geometry.positions:
             raise ConfigError(
                 f"'{name}' takes {injection.virtual_tokens} positions for virtual tokens, and {self.backbone.name} has "

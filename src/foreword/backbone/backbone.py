@@ -18,6 +18,7 @@ from torch.nn.functional import linear
 from foreword.backbone.attention import NAME, LayerPrefix, Prefix
 from foreword.backbone.geometry import Geometry, Kind
 from foreword.backbone.heads import features_of, last_matrix
+from foreword.backbone.int8 import round_layers
 from foreword.backbone.passage import Passages, Reached
 from foreword.errors import BackboneError, Unsupported
 
@@ -45,6 +46,8 @@ class Backbone:
         self._features, self._matrix = features_of(model, kind), last_matrix(model)
         self.slots: dict[nn.Module, int] = {}
         self._passages: Passages | None = None
+        self.rounded = False
+        """Whether its layers compute in int8, so that no gradient runs through them."""
         self.state_width = 0
         """How wide `states` are; in a few families another number than H."""
         self.geometry: Geometry = self._probe(head)
@@ -241,6 +244,20 @@ class Backbone:
             for parameter, _, owners in places:
                 for module, key in owners:
                     module._parameters[key] = parameter
+
+    def round_to_int8(self) -> None:
+        """From now on, the layers' matrix products are in int8; there is no way back, and no training.
+
+        The fingerprint stays that of the exact weights, so that their artifacts fit. **Raises** `Unsupported` where the
+        layers are in no list that could be found.
+        """
+        self.require("parts")
+        if not self.rounded:
+            _ = self.fingerprint, self.identity
+            for layer in self._parts().layers:
+                round_layers(layer)
+            self._owners = _owners(self.model)
+            self.rounded = True
 
     def detach(self) -> Any:
         """The model as it was before it became a backbone."""

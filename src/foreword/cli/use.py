@@ -17,6 +17,7 @@ def evaluate(
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the source; may be repeated.")] = None,
     split: Annotated[str, typer.Option(help="Which split to score.")] = "test",
+    int8: Annotated[bool, typer.Option("--int8", help="Compute the layers in 8 bits: faster, not exact.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a foreword on labelled data, beside the majority class."""
@@ -27,7 +28,7 @@ def evaluate(
     from foreword.evaluation import baselines
 
     read(artifact)  # a broken artifact is told before anything else is loaded
-    foreword = api.load(artifact)
+    foreword = api.load(artifact, int8=int8)
     dataset = api.data_for(foreword, data, parse_columns(column or []))
     rows = dataset.rows(split)
     scored = foreword.evaluate(rows)
@@ -54,6 +55,7 @@ def predict(
     artifact: Annotated[Path, typer.Argument(help="The folder of a foreword.")],
     text: Annotated[list[str] | None, typer.Argument(help="Inputs; a pair is two texts with a tab between.")] = None,
     file: Annotated[Path | None, typer.Option(help="One input a line, as text or as JSON.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute the layers in 8 bits: faster, not exact.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Predict labels: of arguments, of a file's lines, or of the standard input's lines."""
@@ -65,7 +67,7 @@ def predict(
     read(artifact)
     lines = _lines(text or [], file)
     inputs = [_parse(line, number) for number, line in lines]
-    foreword = api.load(artifact)
+    foreword = api.load(artifact, int8=int8)
     for (number, _), one in zip(lines, inputs, strict=True):
         try:
             foreword.example(one)
