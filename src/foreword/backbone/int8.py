@@ -37,7 +37,7 @@ class Int8Linear(nn.Module):
 
 
 def round_layers(layers: nn.Module) -> int:
-    """Replace every linear layer inside, in place; how many there were. The head and the embeddings stay as they are."""
+    """Replace every linear layer inside, in place; how many there were."""
     found = 0
     for module in list(layers.modules()):
         for name, child in list(module.named_children()):
