@@ -39,6 +39,13 @@ def cell(values: Sequence[float]) -> str:
     return f"{np.mean(values):.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
+def seconds(group: Sequence[dict[str, Any]]) -> str:
+    """The mean over the runs, or of the passes that several runs shared."""
+    shared = {run.get("together", 1) for run in group} - {0, 1}
+    mean = f"{np.mean([run['seconds'] for run in group]):.0f}"
+    return f"{mean} ({', '.join(str(n) for n in sorted(shared))} runs in one pass)" if shared else mean
+
+
 def table(recipes: dict[str, list[dict[str, Any]]]) -> list[str]:
     lines = [
         "| recipe | seeds | trained | validation accuracy | test accuracy | test F1 | best / all steps | seconds |",
@@ -55,7 +62,7 @@ def table(recipes: dict[str, list[dict[str, Any]]]) -> list[str]:
         lines.append(
             f"| {name}{mark} | {', '.join(str(r['seed']) for r in group)} | {group[0]['parameters']['trained']:,} "
             f"| {cell([r['validation']['accuracy'] for r in group])} | {cell([r['test']['accuracy'] for r in group])} "
-            f"| {cell([r['test']['f1'] for r in group])} | {steps} | {np.mean([r['seconds'] for r in group]):.0f} |"
+            f"| {cell([r['test']['f1'] for r in group])} | {steps} | {seconds(group)} |"
         )
     return lines
 

@@ -329,7 +329,8 @@ def _finish(started: Started, together: int) -> Result:
 def load(folder: str | Path, backbone: Backbone | None = None, *, int8: bool = False) -> Foreword:
     """A trained foreword, on its backbone (loaded by its name, unless one is given).
 
-    `int8`: the backbone's layers compute in 8 bits: faster on processors with such instructions, and not exact.
+    `int8`: the backbone's layers compute in 8 bits from now on, those of one that is given too: faster on processors
+    with such instructions, and not exact.
 
     **Raises** `ArtifactError` for a broken or foreign artifact, before any model is loaded.
     """

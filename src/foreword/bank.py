@@ -88,17 +88,15 @@ class Bank:
     def scores(self, batch: Batch) -> list[tuple[list[int], Tensor]]:
         """Every foreword's own answers: pairs of the items' numbers (n) and their `[n, C]` scores."""
         answers = []
-        for weights, stop, rows in self._by_run(batch):
+        for weights, rows in self._by_run(batch):
             part = batch.select(rows)
             with self.backbone.weights(weights.tensors if weights else None):
-                owned = {owner: part.select(own) for owner, own in part.rows_of.items()}
-                readouts = {owner: self._readout(owner) for owner in owned}
-                hidden = self._run_inside(part, self._reads(part, readouts), stop)
+                hidden = self.run(part)
                 for owner, own in part.rows_of.items():
-                    readout, picked = readouts[owner], owned[owner]
+                    picked = part.select(own)
                     inside = hidden if len(own) == len(hidden) else hidden[own]
                     items = list(dict.fromkeys(picked.items))
-                    answers.append((items, readout(inside, picked, self.backbone)))
+                    answers.append((items, self._readout(owner)(inside, picked, self.backbone)))
         return answers
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -162,14 +160,14 @@ class Bank:
             places[torch.tensor(rows, device=places.device), : reads.shape[1]] = reads
         return places
 
-    def _by_run(self, batch: Batch) -> list[tuple[Weights | None, int | None, list[int]]]:
+    def _by_run(self, batch: Batch) -> list[tuple[Weights | None, list[int]]]:
         """Rows grouped by their weights and by how many layers their readouts ask for."""
         groups = []
         for weights, rows in self._by_weights(batch):
             by_stop: dict[int | None, list[int]] = {}
             for row in rows:
                 by_stop.setdefault(self._readout(batch.owners[row]).stop, []).append(row)
-            groups += [(weights, stop, some) for stop, some in by_stop.items()]
+            groups += [(weights, some) for some in by_stop.values()]
         return groups
 
     def _run(self, batch: Batch) -> Tensor:

@@ -43,7 +43,7 @@ def test_the_route_gives_the_loss_and_gradient_of_the_whole_way(family, method, 
         torch.testing.assert_close(loop.evaluate(routed).probabilities, measured.probabilities, atol=1e-4, rtol=1e-3)
         kinds.add(route.kind)
         law(8)
-    assert kinds, "no readout goes with this method"
+    assert ("full" == method) <= (kinds == {"whole"}), "every weight learns, so no route is shorter"
     if method in EXPECTED and (family in CAUSAL or EXPECTED[method] == "trunk"):
         assert EXPECTED[method] in kinds
     if family in CAUSAL and METHODS[method]["method"] != "full" and method.startswith(("prompt-r", "p-tuning-l")):

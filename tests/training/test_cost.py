@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from foreword.training.cost import cost_of, matrix_rate, memory
@@ -13,6 +14,7 @@ from foreword.training.route import WHOLE, follow, route_of
 from support.backbones import shared
 from support.forewords import items, make
 
+RELATIVE = 0.12
 CASES = [
     ("bert", "v2-random", "cls"),
     ("bert", "v2-random", "mean"),
@@ -38,10 +40,11 @@ def test_a_step_costs_what_was_announced(family: str, method: str, readout: str)
     route = route_of(assembly, {"train": longest})
     routed = follow(route, assembly, {"train": longest})["train"]
     loop = Loop(assembly, routed, [], route=route)
-    with FlopCounterMode(display=False) as counter:
+    # the kernel for CPUs is not among those that torch counts
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loop.backward(routed)
     announced = cost_of(assembly, route, longest, [], ready=True).step
-    assert counter.get_total_flops() == pytest.approx(announced, rel=0.35)
+    assert counter.get_total_flops() == pytest.approx(announced, rel=RELATIVE)
 
 
 def test_every_route_is_cheaper_than_the_whole_way() -> None:

@@ -1,7 +1,7 @@
 """Freed memory stays with the process.
 
 A training step frees and asks for the same large buffers again and again. glibc hands each back to the system, and the
-system clears every page anew: about a fifth of a step's time on a small model.
+system clears every page anew.
 """
 
 from __future__ import annotations

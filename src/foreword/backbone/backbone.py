@@ -99,7 +99,7 @@ class Backbone:
         )
 
     def require(self, what: str) -> None:
-        """**Raises** `Unsupported` when the backbone cannot do `what` ("key_values", "soft_tokens", "head")."""
+        """**Raises** `Unsupported` when the backbone cannot do `what` ("key_values", "parts", "head")."""
         if what in self.refusals:
             raise Unsupported(f"{self.name} ({self.family}) has no support for {what}: {self.refusals[what]}")
 

@@ -12,8 +12,8 @@ from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
 from foreword.errors import ConfigError, Unsupported
+from foreword.readouts._comparison import LEXICAL_WIDTH, WIDTH, compare, lexical, mean
 from foreword.readouts.base import Readout, ReadoutSetup, places
-from foreword.readouts.comparison import LEXICAL_WIDTH, WIDTH, compare, lexical, mean
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
@@ -24,7 +24,7 @@ class Linear(Readout):
     """`softmax(W h + b)`, W `[C, H]`, with h the hidden state at `position`.
 
     `mean` is over the text's tokens, special ones included and virtual ones not, so that a prompt in front moves
-    nothing. `pair` compares the two segments by seven distances (`foreword.readouts.comparison`), for families with
+    nothing. `pair` compares the two segments by seven distances (`foreword.readouts._comparison`), for families with
     segment ids; with `lexical`, by those of the word embeddings and by the lengths too. `auto` takes [CLS] where the
     tokenizer has one and the last token elsewhere.
     """

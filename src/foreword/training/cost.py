@@ -41,7 +41,12 @@ def cost_of(
     batch = min(assembly.config.training.batch_size, max(len(train), 1)) * rows
     tokens, ahead = _tokens(route, train)
     forward = _forward(shape, route, batch, tokens, ahead, read)
-    gradient = 0.0 if (lowest := lowest_layer(assembly)) is None else _backward(shape, route, lowest, forward)
+    gradient = 0.0
+    if (lowest := lowest_layer(assembly)) is not None:
+        gradient = _backward(shape, route, lowest, forward)
+        if assembly.method.at_rest().key_values is not None and route.front is None and lowest < shape.layers:
+            # the text below the lowest key/values takes no gradient, so none goes back through its projections there
+            gradient -= 2.0 * (shape.queries + shape.key_values) * tokens * batch
     weights = forward if assembly.config.method.name == "full" else 0.0
     front, again = _front(shape, 0 if route.front is None else len(route.front))
     held, held_ahead = _tokens(route, validation)

@@ -19,7 +19,7 @@ from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Share:
     """One run's part of a step: its injection, compiled with gradients, and the items that name `owner`.
 
