@@ -309,3 +309,16 @@ def test_what_the_frozen_layers_give_is_kept_between_runs(
     off = api.train({**run, "training": {**run["training"], "cache": "off"}})
     assert off.record["test"]["predictions"] == first.record["test"]["predictions"]
     assert off.record["test"]["loss"] == pytest.approx(first.record["test"]["loss"], rel=1e-4)
+
+
+def test_a_run_that_was_not_begun_begins_where_another_goes_on(
+    bert_folder: Path, data_file: Path, tmp_path: Path
+) -> None:
+    runs = [settings(bert_folder, data_file, seed=seed) for seed in (0, 1)]
+    folders = [tmp_path / "0", tmp_path / "1"]
+    first = api.train(runs[0], folder=folders[0])
+    both = api.train_together(runs, folders=folders, resume=True)
+    assert [result.record["seed"] for result in both] == [0, 1] and (folders[1] / "artifact").is_dir()
+    assert both[0].record["test"]["predictions"] == first.record["test"]["predictions"]
+    with pytest.raises(ConfigError, match="no run to resume"):
+        api.train_together(runs, folders=[tmp_path / "a", tmp_path / "b"], resume=True)

@@ -153,3 +153,12 @@ def test_a_full_disk_is_an_error_and_not_a_crash(cache: Path, monkeypatch: pytes
     with pytest.raises(ForewordError, match="disk is full"):
         kept(WANTED, ROWS, produce())
     assert not states.is_kept(WANTED, ROWS) and not list(cache.glob("tmp-*"))
+
+
+def test_a_draft_that_another_process_finishes_meanwhile_stops_nobody(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = cache / "tmp-gone"
+    listed = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [gone] if pattern == "tmp-*" else listed(self, pattern))
+    assert not gone.exists() and kept(WANTED, ROWS, produce()).made
