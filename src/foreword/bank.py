@@ -14,9 +14,11 @@ from torch import Tensor
 
 from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.backbone.backbone import Backbone
+from foreword.backbone.sited import Twins
 from foreword.batch import Batch
 from foreword.errors import ConfigError
-from foreword.injections import Injection, KeyValues, Weights
+from foreword.injections import Bottleneck, Injection, KeyValues, LowRank, Sites, Weights
+from foreword.injections.sites import Operation
 from foreword.readouts.base import Readout
 
 
@@ -125,6 +127,8 @@ class Bank:
                     f"and {self.backbone.name} has {geometry.layers} layers of {geometry.kv_heads} heads of "
                     f"{geometry.head_size}"
                 )
+        if injection.sites is not None:
+            _check_sites(name, injection.sites, self.backbone)
 
     def injection(self, owner: str | None) -> Injection:
         """What rows of `owner` see; the empty injection for none."""
@@ -186,6 +190,7 @@ class Bank:
                 stop=stop,
                 start=batch.start,
                 states=batch.states,
+                twins=self.twins_of(batch),
             )
         return self.backbone.forward(
             self.embeds(batch),
@@ -196,6 +201,7 @@ class Bank:
             start=batch.start,
             states=batch.states,
             read=None if self.whole else read,
+            twins=self.twins_of(batch),
         )
 
     def _prefix_of(self, batch: Batch) -> Prefix | None:
@@ -257,6 +263,16 @@ class Bank:
                     do="encode the row with the foreword's own template",
                 )
 
+    def twins_of(self, batch: Batch) -> Twins | None:
+        """`twins` of a batch's rows; dropout at sites draws other numbers for other batches."""
+        drawn = any(self.injection(owner).random for owner in batch.rows_of)
+        return self.twins(batch.owners, int(batch.ids.sum()) if drawn else 0)
+
+    def twins(self, owners: Sequence[str | None], salt: int = 0) -> Twins | None:
+        """What stands in for the layers at whose modules the rows' forewords do something; None where none does."""
+        sites = {owner: own for owner in dict.fromkeys(owners) if (own := self.injection(owner).sites) is not None}
+        return self.backbone.twins(owners, sites, salt) if sites else None
+
     def prefix(self, owners: Sequence[str | None]) -> Prefix | None:
         """The rows' key/values, layer by layer; None where no row has any."""
         tables = {owner: self.injection(owner).key_values for owner in dict.fromkeys(owners)}
@@ -268,6 +284,37 @@ class Bank:
             shared = {layer: LayerPrefix(*table.tensor[i, :, None]) for i, layer in enumerate(table.layers)}
             return self.backbone.prefix(shared)
         return self.backbone.prefix(_stack(owners, present))
+
+
+def _check_sites(name: str, sites: Sites, backbone: Backbone) -> None:
+    """**Raises** `ConfigError` for a site that the backbone does not have, or one of other sizes."""
+    backbone.require("parts")
+    widths = backbone.anatomy.widths
+    for (layer, path, kind), operation in sites.at.items():
+        where = f"'{name}' has a {kind} at {path or 'the output'} of layer {layer}"
+        if (layer, path) not in widths:
+            raise ConfigError(f"{where}, and {backbone.name} has no such module that runs once")
+        source = getattr(operation, "source", "")
+        if source and (layer, source) not in widths:
+            raise ConfigError(f"{where} beside {source}, and {backbone.name} has no such module that runs once")
+        inputs, outputs = widths[layer, path]
+        if isinstance(operation, Bottleneck):
+            inputs = widths[layer, source][0] if source else outputs
+        own = _widths(operation, inputs, outputs)
+        if own != (inputs, outputs):
+            raise ConfigError(
+                f"{where} from {own[0]} to {own[1]}, and that module of {backbone.name} goes from {inputs} to {outputs}"
+            )
+
+
+def _widths(operation: Operation, inputs: int, outputs: int) -> tuple[int, int]:
+    """From how many to how many an operation goes; where it says nothing of one of them, as given."""
+    if isinstance(operation, LowRank):
+        return operation.a.shape[1], operation.b.shape[0]
+    if isinstance(operation, Bottleneck):
+        return operation.down.shape[1], operation.up.shape[0]
+    own = len(operation.vector)
+    return (own, outputs) if operation.kind == "scale_input" else (inputs, own)
 
 
 def _joined(memory: LayerPrefix, own: LayerPrefix | None, rows: int) -> LayerPrefix:

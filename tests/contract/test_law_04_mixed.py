@@ -8,7 +8,7 @@ import pytest
 
 from foreword.batch import Item
 from support.backbones import FAMILIES, shared
-from support.forewords import METHODS, READOUTS, ROWS, bank_of, close, hidden, items, loud, make, refused, scores
+from support.forewords import READOUTS, ROWS, bank_of, close, hidden, items, loud, make, methods_of, refused, scores
 
 THREE = ("bad", "middling", "good")
 
@@ -16,7 +16,7 @@ THREE = ("bad", "middling", "good")
 def everything(family):
     """Every method on one backbone, each with another readout, one of them with three labels."""
     made = {}
-    for number, method in enumerate(METHODS):
+    for number, method in enumerate(methods_of(family)):
         allowed = [readout for readout in READOUTS if not refused(family, method, readout)]
         readout = allowed[number % len(allowed)]
         labels = THREE if READOUTS[readout]["name"] == "linear" and number % 2 else THREE[::2]
@@ -44,7 +44,7 @@ def test_a_mixed_batch_equals_separate_runs(family, side, law):
     mixed = [*plain[:1], *rows, *plain[1:]]
     states = [state for row in mixed for state in hidden(separate.get(row.owner, bank), [row])]
     close(hidden(bank, mixed, side), states)
-    law(4, times=len(METHODS))
+    law(4, times=len(assemblies))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -54,14 +54,14 @@ def test_the_order_of_a_bank_and_of_its_rows_means_nothing(family, law):
     first = scores(bank_of(assemblies), rows)
     turned = scores(bank_of(dict(reversed(assemblies.items()))), rows[::-1])
     close(turned[::-1], first)
-    law(4, times=len(METHODS))
+    law(4, times=len(assemblies))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_forewords_of_one_method_do_not_meet(family, law):
     """Same method, other seeds: every row sees its own, whichever stands first."""
     backbone = shared(family)
-    for method in ("prompt-random", "v2-random", "v2-layers", "p-tuning-mlp"):
+    for method in ("prompt-random", "v2-random", "v2-layers", "p-tuning-mlp", "lora", "adapter-houlsby", "combined"):
         pair = {str(seed): loud(make(family, method, "mean", backbone=backbone, seed=seed)) for seed in (1, 2)}
         bank = bank_of(pair)
         rows = [item for name, assembly in pair.items() for item in items(assembly, ROWS[:2], name)]

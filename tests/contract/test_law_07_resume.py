@@ -10,7 +10,10 @@ from foreword.training.loop import Loop, Silent
 from support.backbones import shared
 from support.forewords import ROWS, grid, items, make, same
 
-METHODS = ("linear-probe", "full", "prompt-text", "p-tuning-mlp", "p-tuning-dropout", "v2-random", "v2-projection")
+METHODS = (
+    "linear-probe", "full", "prompt-text", "p-tuning-mlp", "p-tuning-dropout", "v2-random", "v2-projection", "lora-all",
+    "adapter-houlsby", "compacter", "combined",
+)  # fmt: skip
 SETTINGS = {"epochs": 4, "batch_size": 3, "evaluate_every": 2, "learning_rate": 0.02, "warmup": 0.2}
 DROPPING = {"name": "linear", "position": "last", "dropout": 0.3}
 
@@ -82,6 +85,10 @@ def test_resume_equals_an_uninterrupted_run(tmp_path, method, optimizer, killed_
     [
         *grid(("full", "prompt-text", "p-tuning-mlp", "v2-projection"), ("llama", "roberta")),
         ("opt-projected", "v2-random"),
+        ("bert", "lora-all"),
+        ("llama", "adapter-houlsby"),
+        ("bert", "compacter"),
+        ("gpt2", "combined"),
     ],
 )
 def test_resume_on_other_families(tmp_path, family, method, law):

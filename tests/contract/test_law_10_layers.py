@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from foreword.assembly import assemble
 from foreword.backbone.attention import LayerPrefix
 from foreword.bank import Bank
 from foreword.batch import collate
+from foreword.config import RunConfig, build
 from foreword.errors import Unsupported
+from foreword.registry import tasks
 from support.backbones import FAMILIES, LAYERS, REFUSING, shared
-from support.forewords import ROWS, bank_of, close, hidden, items, make
+from support.forewords import LABELS, ROWS, bank_of, close, hidden, items, make, stir
 
 
 def noise(shape) -> torch.Tensor:
@@ -55,6 +58,35 @@ def test_a_masked_prefix_equals_none(family, side, law):
             found = backbone.forward(backbone.embed(batch.ids), batch.mask, batch.positions, batch.types, prefix)
         expected = hidden(Bank(backbone), rows, side)
         close([states[mask.bool()] for states, mask in zip(found, batch.mask, strict=True)], expected)
+    law(10)
+
+
+SUBSETS = [
+    {"name": "lora", "r": 2, "target_modules": "all-linear"},
+    {"name": "ia3"},
+    {"name": "adapter", "bottleneck_size": 4},
+    {"name": "adapter", "config": "parallel", "bottleneck_size": 4},
+    {"name": "adapter", "config": "pfeiffer", "where": "layer", "bottleneck_size": 4, "activation": "tanh"},
+]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("method", SUBSETS, ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sites_in_a_subset_equal_those_in_all_layers_with_the_others_at_nothing(family, method, side, law):
+    made = []
+    for layers in ([0, LAYERS - 1], "all"):
+        config = build(RunConfig, {"data": "toy", "backbone": family, "method": {**method, "layers": layers}})
+        made.append(assemble(config, shared(family), tasks.get("classification")(), LABELS, []))
+    stir(made[0])
+    own, whole = (dict(assembly.method.named_parameters()) for assembly in made)
+    with torch.no_grad():
+        for name, parameter in whole.items():
+            nothing = torch.ones_like(parameter) if method["name"] == "ia3" else torch.zeros_like(parameter)
+            parameter.copy_(own.get(name, nothing))
+    assert 0 < len(own) < len(whole)
+    states = [hidden(bank_of({"own": one}), items(one, owner="own"), side) for one in made]
+    close(*states)
     law(10)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from foreword.training.loop import Loop
 from support.backbones import FAMILIES, shared
-from support.forewords import METHODS, READOUTS, make, refused
+from support.forewords import METHODS, READOUTS, SITED, make, refused
 
 SOFT = ("prompt-", "p-tuning-")
+
+
+def _is_tensor(value) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -25,7 +30,15 @@ def test_announced_trained_and_stored_counts_agree(family, method, law):
         assert assembly.stored() == kept + sum(p.numel() for p in assembly.readout.parameters())
         geometry = assembly.backbone.geometry
         virtual = assembly.reader.encoder.template.soft_count
-        if method.startswith(SOFT):
+        own = sum(parameter.numel() for parameter in assembly.method.parameters())
+        if method in SITED and "phm" not in method and "compacter" not in method:
+            assert kept == own > 0
+        elif method in SITED:  # stored are the matrices, trained their factors
+            assert kept == sum(
+                t.numel() for op in injection.sites.at.values() for t in vars(op).values() if _is_tensor(t)
+            )
+            assert kept != own > 0
+        elif method.startswith(SOFT):
             assert kept == virtual * geometry.embedding > 0
         elif method.startswith("v2"):
             table = injection.key_values

@@ -74,7 +74,48 @@ METHODS: dict[str, dict[str, Any]] = {
     "v2-layers": {"method": {"name": "p-tuning-v2", "layers": [-1, 0], "init_std": 0.3, "num_virtual_tokens": 6}},
     "v2-low": {"method": {"name": "p-tuning-v2", "layers": [0, 1], "init_std": 0.3, "num_virtual_tokens": 3}},
     "v2-top": {"method": {"name": "p-tuning-v2", "layers": "top-half", "init_std": 0.3, "num_virtual_tokens": 3}},
+    "lora": {"method": {"name": "lora", "r": 4, "lora_alpha": 8}},
+    "lora-all": {
+        "method": {
+            "name": "lora", "r": 3, "target_modules": "all-linear", "layers": [0, -1], "use_rslora": True,
+            "init_lora_weights": "gaussian", "lora_dropout": 0.2,
+        }
+    },
+    "ia3": {"method": {"name": "ia3"}},
+    "bitfit": {"method": {"name": "bitfit"}},
+    "adapter-houlsby": {"method": {"name": "adapter", "bottleneck_size": 6, "dropout": 0.2}},
+    "adapter-pfeiffer": {
+        "method": {
+            "name": "adapter", "config": "pfeiffer", "reduction_factor": 4, "layers": "top-half", "where": "layer",
+            "layer_norm": "after", "scale": "learned",
+        }
+    },
+    "adapter-parallel": {
+        "method": {"name": "adapter", "config": "parallel", "width": "1/3", "multiple_of": 4, "layer_norm": "before"}
+    },
+    "compacter": {"method": {"name": "adapter", "config": "compacter", "bottleneck_size": 8}},
+    "adapter-phm": {
+        "method": {
+            "name": "adapter", "config": "parallel", "bottleneck_size": 6, "phm": 2, "init": "near-identity",
+            "activation": "tanh",
+        }
+    },
+    "combined": {
+        "method": {
+            "name": "combined",
+            "parts": [
+                {"name": "p-tuning-v2", "init_std": 0.3, "num_virtual_tokens": 3},
+                {"name": "adapter", "config": "pfeiffer", "bottleneck_size": 4},
+                {"name": "lora", "r": 2, "target_modules": "all-linear", "layers": [1]},
+            ],
+        }
+    },
+    "combined-soft": {
+        "method": {"name": "combined", "parts": [{"name": "ia3"}, {"name": "prompt-tuning", **_SOFT}]}
+    },
 }  # fmt: skip
+SITED = tuple(name for name in METHODS if name.startswith(("lora", "ia3", "bitfit", "adapter", "compacter", "comb")))
+"""The methods that do something at modules of the layers."""
 READOUTS: dict[str, dict[str, Any]] = {
     "cls": {"name": "linear", "position": "cls"},
     "last": {"name": "linear", "position": "last"},
@@ -84,6 +125,7 @@ READOUTS: dict[str, dict[str, Any]] = {
 }
 # What differs from another method only in its first values runs on two families in `make test`, on all otherwise.
 _ALIKE = (
+    *SITED,
     "hard-2-shot",
     "prompt-random",
     "prompt-vocabulary",
@@ -110,7 +152,18 @@ def grid(methods: Sequence[str] = tuple(METHODS), families: Sequence[str] = FAMI
         )
         for family in families
         for method in methods
+        if not impossible(family, method)
     ]  # fmt: skip
+
+
+def impossible(family: str, method: str) -> bool:
+    """Whether the family has nothing that the method could train, so that the program has to refuse it."""
+    return family == "llama" and method == "bitfit"
+
+
+def methods_of(family: str) -> tuple[str, ...]:
+    """The methods that the family takes."""
+    return tuple(method for method in METHODS if not impossible(family, method))
 
 
 def refused(family: str, method: str, readout: str) -> bool:
@@ -118,7 +171,7 @@ def refused(family: str, method: str, readout: str) -> bool:
     causal_cls = readout == "cls" and family in ("gpt2", "llama", "opt", "opt-projected")
     nothing_read = method.startswith("hard") and READOUTS[readout]["name"] == "linear"
     nothing_trained = method == "linear-probe" and READOUTS[readout]["name"] == "verbalizer"
-    return causal_cls or nothing_read or nothing_trained
+    return causal_cls or nothing_read or nothing_trained or impossible(family, method)
 
 
 @cache
@@ -164,7 +217,18 @@ def make(
     """The parts of one run on a fresh tiny backbone, or on the one given."""
     config = config_of(family, method, readout, **changes)
     task = tasks.get(config.task or "classification")()
-    return assemble(config, backbone or tiny(family), task, labels, rows)
+    assembly = assemble(config, backbone or tiny(family), task, labels, rows)
+    if method in SITED:
+        stir(assembly)
+    return assembly
+
+
+@torch.no_grad()
+def stir(assembly: Assembly) -> None:
+    """Move what is trained from where it starts: operations at sites start at doing nothing, or nearly nothing."""
+    generator = torch.Generator().manual_seed(3)
+    for parameter in assembly.method.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.15)
 
 
 def items(assembly: Assembly, rows: Sequence[Mapping[str, Any]] = ROWS, owner: str | None = OWNER) -> list[Item]:

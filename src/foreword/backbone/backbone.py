@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -15,12 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from foreword.backbone.anatomy import Anatomy, Recorded, anatomy_of
 from foreword.backbone.attention import NAME, LayerPrefix, Prefix
 from foreword.backbone.geometry import Geometry, Kind
 from foreword.backbone.heads import features_of, last_matrix
+from foreword.backbone.identity import arguments, owners
+from foreword.backbone.identity import fingerprint as fingerprint
 from foreword.backbone.int8 import round_layers
 from foreword.backbone.passage import Passages, Reached
+from foreword.backbone.sited import Twins, twins_of
 from foreword.errors import BackboneError, Unsupported
+from foreword.injections import Sites
 
 
 class Backbone:
@@ -40,9 +44,9 @@ class Backbone:
         self.model.eval().requires_grad_(False)
         self._previous = model.config._attn_implementation
         self.model.set_attn_implementation(NAME)
-        self._owners = _owners(model)
-        self._positions = "position_ids" in _arguments(self.trunk)
-        self._types = "token_type_ids" in _arguments(self.trunk) and getattr(model.config, "type_vocab_size", 0) > 0
+        self._owners = owners(model)
+        self._positions = "position_ids" in arguments(self.trunk)
+        self._types = "token_type_ids" in arguments(self.trunk) and getattr(model.config, "type_vocab_size", 0) > 0
         self._features, self._matrix = features_of(model, kind), last_matrix(model)
         self.slots: dict[nn.Module, int] = {}
         self._passages: Passages | None = None
@@ -120,6 +124,7 @@ class Backbone:
         start: int = 0,
         states: Tensor | None = None,
         read: Tensor | None = None,
+        twins: Twins | None = None,
     ) -> Tensor:
         """Run the trunk: `[B, T, H]` last hidden states.
 
@@ -127,16 +132,17 @@ class Backbone:
         counted from 0. `types`: `[B, T]` segment ids, ignored by families without them.
 
         From layer `start` on, with `states` `[B, T, H]` as its input (see `states`). With `read`, `[B, A]` places and
-        -1 for none, the last layer is run for these alone, and what stands at other places has no meaning.
+        -1 for none, the last layer is run for these alone, and what stands at other places has no meaning. `twins`
+        stand in for the layers that have sites.
         """
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": cache, "use_cache": cache is not None}
         read = None if "parts" in self.refusals else read
         trunk = self.trunk
-        if start or read is not None:
-            prefix = replace(prefix or Prefix(self.slots), fed=states, read=read)
-            trunk = self._parts().get(start, read=read is not None)
+        if start or read is not None or twins is not None:
+            prefix = replace(self._carrier(prefix, twins), fed=states, read=read)
+            trunk = self._parts().get(start, read=read is not None, twins=twins)
         if prefix is not None:
             inputs["foreword"] = prefix
         return trunk(**inputs).last_hidden_state
@@ -152,25 +158,53 @@ class Backbone:
         stop: int,
         start: int = 0,
         states: Tensor | None = None,
+        twins: Twins | None = None,
     ) -> Tensor:
         """`[B, T, H]`, what the layers below `stop` give: the input of layer `stop`, for `forward` to start at.
 
-        `start` and `states` as in `forward`. **Raises** `Unsupported` where the family cannot be run in parts.
+        `start`, `states` and `twins` as in `forward`. **Raises** `Unsupported` where the family cannot be run in parts.
         """
         if start == stop and states is not None:
             return states
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": None, "use_cache": False}
-        if start:
-            prefix = replace(prefix or Prefix(self.slots), fed=states)
+        if start or twins is not None:
+            prefix = replace(self._carrier(prefix, twins), fed=states)
         if prefix is not None:
             inputs["foreword"] = prefix
         try:
-            self._parts().get(start, stop)(**inputs)
+            self._parts().get(start, stop, twins=twins)(**inputs)
         except Reached as reached:
             return reached.hidden
         raise BackboneError(f"{self.name} has no layer {stop - 1}")
+
+    def _carrier(self, prefix: Prefix | None, twins: Twins | None) -> Prefix:
+        """The pass's prefix, or an empty one, in which the twins' attention has its slots."""
+        prefix = prefix or Prefix(self.slots)
+        return prefix if twins is None else replace(prefix, slots={**prefix.slots, **twins.slots})
+
+    def twins(self, owners: Sequence[str | None], sites: Mapping[str | None, Sites], salt: int = 0) -> Twins:
+        """What `forward` takes, for rows of these owners and the owners' operations. `salt` goes into dropout."""
+        return twins_of(self._parts().layers, self.slots, owners, sites, salt)
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """What its layers are made of. **Raises** `Unsupported` where that could not be seen."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        layers = self._parts().layers
+
+        def run(recorded: Recorded) -> None:
+            ids = torch.tensor([self._words()], device=self.device)
+            where = torch.arange(ids.shape[1], device=self.device)[None]
+            self.forward(self.embed(ids), torch.ones_like(ids), where, None, Prefix({}, recorded=recorded))
+
+        return anatomy_of(layers, [names[id(layer)] for layer in layers], self.state_width, self.family, run)
+
+    def _words(self) -> list[int]:
+        """Three ids for a probe. RoBERTa's kind numbers no position for padding, so that none of them may be that."""
+        config = self.model.config
+        return [token for token in range(config.vocab_size) if token != getattr(config, "pad_token_id", None)][:3]
 
     def _parts(self) -> Passages:
         self.require("parts")
@@ -206,6 +240,7 @@ class Backbone:
         positions: Tensor,
         types: Tensor | None = None,
         layers: Mapping[int, LayerPrefix] | None = None,
+        twins: Twins | None = None,
     ) -> Tensor:
         """The keys and values that texts have in each layer, `[L, 2, B, K, T, D]`, under the key/values of `layers`.
 
@@ -213,7 +248,7 @@ class Backbone:
         """
         self.require("key_values")
         recorder = Prefix(self.slots, layers or {}, recorded=[])
-        self.forward(embeds, mask, positions, types, recorder)
+        self.forward(embeds, mask, positions, types, recorder, twins=twins)
         return torch.stack([torch.stack([key, value]) for _, key, value in recorder.recorded or ()])
 
     def key_values(self, embeds: Tensor, types: Tensor | None = None, offset: int = 0) -> Tensor:
@@ -256,7 +291,7 @@ class Backbone:
             _ = self.fingerprint, self.identity
             for layer in self._parts().layers:
                 round_layers(layer)
-            self._owners = _owners(self.model)
+            self._owners = owners(self.model)
             self.rounded = True
 
     def detach(self) -> Any:
@@ -273,9 +308,7 @@ class Backbone:
     def _probe(self, head: bool) -> Geometry:
         """Run a few tokens once, see what happens, and note what the family cannot do."""
         config = self.model.config
-        # RoBERTa's kind numbers no position for padding, so that a probe of words may not hold it.
-        words = [token for token in range(config.vocab_size) if token != getattr(config, "pad_token_id", None)][:3]
-        ids = torch.tensor([words], device=self.device)
+        ids = torch.tensor([self._words()], device=self.device)
         self.geometry = self._sizes(0, 0, config.hidden_size)
         recorder = Prefix({}, recorded=[])
         where = torch.arange(3, device=self.device)[None]
@@ -357,28 +390,3 @@ class Backbone:
             position_base=base,
             parameters=self._parameters(),
         )
-
-
-def fingerprint(module: nn.Module) -> str:
-    """sha256 over the names, types and bytes of a module's state; the pooler, which nothing reads, is left out."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        if not name.startswith("pooler."):
-            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _owners(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
-    """Every place in which a parameter object stands: a tied one stands in several."""
-    places: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in model.modules():
-        for key, parameter in module._parameters.items():
-            if parameter is not None:
-                places.setdefault(id(parameter), []).append((module, key))
-    return places
-
-
-def _arguments(trunk: Any) -> set[str]:
-    """The names of what the trunk's forward takes, through transformers' decorators."""
-    return set(inspect.signature(trunk.forward).parameters)

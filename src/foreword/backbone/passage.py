@@ -6,7 +6,6 @@ Weights, norms and everything else are the trunk's own objects, so nothing is ch
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from foreword.backbone.attention import Caught, Prefix, Taken
+from foreword.backbone.sited import Stand, Twins, light
 
 
 class Reached(Exception):
@@ -25,21 +25,7 @@ class Reached(Exception):
         self.hidden = hidden
 
 
-class _Stand(nn.Module):
-    """Stands in for a layer in a shell; what it lacks is the layer's."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("layer"), name)
-
-
-class Fed(_Stand):
+class Fed(Stand):
     """Gives the states that the passage was handed, instead of computing them."""
 
     def __init__(self, layer: nn.Module, tuples: bool) -> None:
@@ -52,7 +38,7 @@ class Fed(_Stand):
         return (foreword.fed,) if self.tuples else foreword.fed
 
 
-class Skipped(_Stand):
+class Skipped(Stand):
     """Hands on what it gets."""
 
     def __init__(self, layer: nn.Module, tuples: bool) -> None:
@@ -64,7 +50,7 @@ class Skipped(_Stand):
         return (hidden,) if self.tuples else hidden
 
 
-class Left(_Stand):
+class Left(Stand):
     """Runs the layer and leaves the trunk with what it gave."""
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -73,7 +59,7 @@ class Left(_Stand):
         raise Reached(given[0] if isinstance(given, tuple) else given)
 
 
-class Read(_Stand):
+class Read(Stand):
     """The last layer, run for the places that are read alone; zeros at the others.
 
     Keys and values are those of the whole text: the layer is run until its attention has them, and then again for the
@@ -152,35 +138,36 @@ class Passages:
             hook.remove()
         self.tuples = given[0]
 
-    def get(self, start: int = 0, stop: int | None = None, read: bool = False) -> nn.Module:
-        """The trunk from layer `start` on (its input handed over as `Prefix.fed`), left behind layer `stop - 1`."""
+    def get(self, start: int = 0, stop: int | None = None, read: bool = False, twins: Twins | None = None) -> nn.Module:
+        """The trunk from layer `start` on (its input handed over as `Prefix.fed`), left behind layer `stop - 1`.
+
+        With `twins`, these stand in for the layers of their numbers, and the shell is of one pass.
+        """
+        if twins is not None:
+            return self._shell(start, stop, read, twins)
         key = (start, stop, read)
         if key not in self._made:
-            self._made[key] = self._shell(*key)
+            self._made[key] = self._shell(*key).eval()
         return self._made[key]
 
-    def _shell(self, start: int, stop: int | None, read: bool) -> nn.Module:
+    def _shell(self, start: int, stop: int | None, read: bool, twins: Twins | None = None) -> nn.Module:
         layers: list[nn.Module] = list(self.layers)
+        for number, twin in () if twins is None else twins.layers.items():
+            layers[number] = twin
         if read and start < len(layers):
             layers[-1] = Read(layers[-1])
         for i in range(start):
             layers[i] = Skipped(layers[i], self.tuples) if i else Fed(layers[i], self.tuples)
         if stop is not None:
             layers[stop - 1] = Left(layers[stop - 1])
-        top = node = _shallow(self.trunk)
+        top = node = light(self.trunk)
         for name in self.path[:-1]:
-            child = _shallow(node._modules[name])
-            node._modules[name] = child
+            child = node._modules[name]
+            assert child is not None
+            node._modules[name] = child = light(child)
             node = child
         node._modules[self.path[-1]] = nn.ModuleList(layers)
-        return top.eval()
-
-
-def _shallow(module: nn.Module | None) -> nn.Module:
-    assert module is not None
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    return twin
+        return top
 
 
 def _find(trunk: nn.Module, slots: Mapping[nn.Module, int]) -> tuple[list[str], Sequence[nn.Module]]:

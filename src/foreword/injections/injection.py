@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from foreword.errors import ArtifactError
+from foreword.injections.sites import Sites
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,29 @@ class Injection:
     key_values: KeyValues | None = None
     weights: Weights | None = None
     position_offset: int = 0
+    sites: Sites | None = None
 
     @property
     def virtual_tokens(self) -> int:
         """How many places of the backbone's positions this takes from the text."""
         return self.position_offset + (0 if self.soft is None else self.soft.vectors.shape[0])
+
+    @property
+    def lowest_layer(self) -> int | None:
+        """The lowest layer whose output it changes by other means than its input; None where there is none."""
+        found = [] if self.key_values is None else [self.key_values.layers[0]]
+        return min([*found, *([] if self.sites is None else [self.sites.lowest])], default=None)
+
+    @property
+    def highest_layer(self) -> int | None:
+        """The highest layer with key/values or a site of its own; None where there is none."""
+        found = [] if self.key_values is None else [self.key_values.layers[-1]]
+        return max([*found, *([] if self.sites is None else [self.sites.highest])], default=None)
+
+    @property
+    def random(self) -> bool:
+        """Whether random numbers are drawn when it is used: it was compiled in training, with dropout at its sites."""
+        return self.sites is not None and self.sites.drops
 
     def tensors(self) -> dict[str, Tensor]:
         """Named tensors for storage; `from_tensors` reads them back."""
@@ -78,6 +97,8 @@ class Injection:
             named["key_values.layers"] = torch.tensor(self.key_values.layers)
         if self.weights is not None:
             named |= {f"weights.{name}": tensor for name, tensor in self.weights.tensors.items()}
+        if self.sites is not None:
+            named |= {f"sites.{name}": tensor for name, tensor in self.sites.tensors().items()}
         return named
 
     @classmethod
@@ -89,6 +110,7 @@ class Injection:
         if soft is not None and soft.ndim != 2:
             raise ArtifactError(f"soft tokens of shape {tuple(soft.shape)}, expected [P, E]")
         weights = {name.removeprefix("weights."): rest.pop(name) for name in list(rest) if name.startswith("weights.")}
+        sites = {name.removeprefix("sites."): rest.pop(name) for name in list(rest) if name.startswith("sites.")}
         if rest:
             raise ArtifactError(f"unknown tensors: {', '.join(sorted(rest))}")
         return cls(
@@ -96,6 +118,7 @@ class Injection:
             key_values=_key_values(table, layers),
             weights=Weights(weights) if weights else None,
             position_offset=position_offset,
+            sites=Sites.from_tensors(sites) if sites else None,
         )
 
     def detached(self) -> Injection:

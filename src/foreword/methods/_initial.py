@@ -33,6 +33,8 @@ def initial_vectors(init: Init, init_text: str | None, setup: MethodSetup) -> Te
     else:
         vectors = table[_sample(count, setup.backbone, generator)]
     if init == "labels":
+        if not setup.labels:
+            raise ConfigError("init: labels begins with the labels' names: there are none", do="set init: vocabulary")
         named = _label_vectors(setup, table)[:count]
         vectors = torch.cat([named, vectors[len(named) :]])
     vectors = vectors.to(torch.float32).clone()

@@ -15,6 +15,7 @@ from torch import nn
 from foreword.assembly import Assembly
 from foreword.batch import Item, collate
 from foreword.training.route import Route
+from foreword.training.site_cost import site_cost
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,25 @@ def cost_of(
     batch = min(assembly.config.training.batch_size, max(len(train), 1)) * rows
     tokens, ahead = _tokens(route, train)
     forward = _forward(shape, route, batch, tokens, ahead, read)
+    injection, sites = assembly.method.at_rest(), site_cost(assembly)
+    at_sites = batch * sites.forward(tokens, read)
     gradient = 0.0
     if (lowest := lowest_layer(assembly)) is not None:
-        gradient = _backward(shape, route, lowest, forward)
-        if assembly.method.at_rest().key_values is not None and route.front is None and lowest < shape.layers:
+        gradient = _backward(shape, route, lowest, forward) + 2 * at_sites
+        if injection.sites is not None:
+            gradient -= batch * sites.below(tokens, ahead, read)
+        elif injection.key_values is not None and route.front is None and lowest < shape.layers:
             # the text below the lowest key/values takes no gradient, so none goes back through its projections there
             gradient -= 2.0 * (shape.queries + shape.key_values) * tokens * batch
+    forward += at_sites
     weights = forward if assembly.config.method.name == "full" else 0.0
-    front, again = _front(shape, 0 if route.front is None else len(route.front))
+    ahead_of_all = 0 if route.front is None else len(route.front)
+    front, again = _front(shape, ahead_of_all)
+    front, again = front + sites.forward(ahead_of_all), again + 2 * sites.forward(ahead_of_all)
+    again -= sites.below(ahead_of_all, 0.0)
     held, held_ahead = _tokens(route, validation)
     evaluated = _forward(shape, route, len(validation) * rows, held, held_ahead, read)
+    evaluated += len(validation) * rows * sites.forward(held, read)
     once = 0.0
     if route.kind in ("trunk", "documents") and not ready:
         layers = route.layer if route.kind == "trunk" else shape.layers
@@ -135,7 +145,7 @@ def lowest_layer(assembly: Assembly) -> int | None:
     if not any(True for _ in assembly.method.parameters()):
         return None
     injection = assembly.method.at_rest()
-    return injection.key_values.layers[0] if injection.key_values is not None else 0
+    return injection.lowest_layer or 0 if injection.soft is None else 0
 
 
 def layer_parameters(assembly: Assembly) -> int:

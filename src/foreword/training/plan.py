@@ -8,7 +8,7 @@ from typing import Any
 
 from foreword.assembly import Assembly
 from foreword.batch import Item
-from foreword.text.encoder import cut_summary
+from foreword.tasks.base import Task
 from foreword.training.cost import cost_of, lowest_layer, matrix_rate, memory
 from foreword.training.loop import schedule_of
 from foreword.training.route import WHOLE, Route
@@ -57,9 +57,11 @@ class Plan:
         share = self.trained_parameters / self.backbone_parameters
         where = "nowhere" if self.gradient_layers is None else "layers {} to {}".format(*self.gradient_layers)
         minutes, seconds = divmod(round(self.seconds), 60)
+        much = f"{self.method} trains more than a tenth of the backbone: few would call it parameter-efficient"
         return [
             ("method", f"{self.method}, readout {self.readout}, on {self.backbone}"),
             ("trained", f"{self.trained_parameters:,} parameters ({share:.3%} of {self.backbone_parameters:,})"),
+            *([("warning", much)] if share > 0.1 and self.method != "full" else []),
             ("stored", f"{self.stored_parameters:,} numbers"),
             ("rows", f"{self.train_rows:,} train, {self.validation_rows:,} validation; {self.tokens:.0f} tokens a row"),
             ("cut", self.cut),
@@ -96,10 +98,10 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         steps_per_epoch=schedule.steps_per_epoch,
         evaluate_every=schedule.evaluate_every,
         tokens=round(cost.tokens, 1),
-        cut=cut_summary([item.rows[0] for item in train], assembly.reader.encoder).message,
+        cut=assembly.reader.cut(train),
         gradient_layers=None if lowest is None else (lowest, (assembly.readout.stop or geometry.layers) - 1),
         route=route.why,
-        reads=_reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route),
+        reads=_reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route, assembly.reader.task),
         logits=_logits(assembly),
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),
@@ -108,13 +110,15 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
     )
 
 
-def _reads(places: int, run: int, layers: int, route: Route) -> str:
+def _reads(places: int, run: int, layers: int, route: Route, task: Task) -> str:
     if route.layer >= run:
         return "what is kept; no layer is run in a step"
     if run < layers:
         return f"what layer {run - 1} gives; none of those above is run"
     if not places:
         return "the last layer is run for every token"
+    if task.spot:  # as many as an example has
+        return f"the last layer is run for {'each word' if task.words else f'the tokens of {task.spot}'} alone"
     return f"the last layer is run for {'one place' if places == 1 else f'{places} places'} a row"
 
 
@@ -122,4 +126,6 @@ def _logits(assembly: Assembly) -> str:
     if assembly.config.readout is not None and assembly.config.readout.name == "verbalizer":
         single = bool(getattr(getattr(assembly.readout, "words", None), "single", False))
         return "of the label words alone, where the label is" if single else "of the vocabulary, where the label is"
+    if assembly.config.readout is not None and assembly.config.readout.name == "lm":
+        return "of the vocabulary, where a token of the answer is"
     return "none of the language-model head"

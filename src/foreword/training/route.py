@@ -94,10 +94,11 @@ def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = 
 
 
 def _trunk(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row]]) -> Route | None:
-    """Layers below the first key/values, or all of them where only the readout learns."""
+    """Layers below the first key/values and the first site, or all of them where only the readout learns."""
     geometry, precision = assembly.backbone.geometry, assembly.config.training.cache
     last = assembly.readout.stop or geometry.layers
-    layer = last if injection.key_values is None else min(injection.key_values.layers[0], last)
+    lowest = injection.lowest_layer
+    layer = last if lowest is None else min(lowest, last)
     if layer == 0 or precision == "off" or not assembly.trained():
         return None
     wanted = states.Wanted(
@@ -124,7 +125,8 @@ def _causal(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Ro
     if common > 1 and whole and (injection.soft is None or common > frozen):
         front = _head(rows[0], common)
         return Route("front", 0, front, None, f"the {common} tokens that all rows begin with are run once a step")
-    if frozen < 1 or injection.soft is None or injection.key_values is not None or precision == "off":
+    still = injection.key_values is None and injection.sites is None
+    if frozen < 1 or injection.soft is None or not still or precision == "off":
         return Route()
     geometry = backbone.geometry
     width = geometry.layers * 2 * geometry.kv_heads * geometry.head_size
@@ -169,7 +171,7 @@ def _readable(row: Row) -> int:
 
 
 def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection:
-    """Run the front once, under the injection's own key/values, and give the rows its keys and values."""
+    """Run the front once, under the injection's own key/values and sites, and give the rows its keys and values."""
     bank = Bank(backbone)
     bank.put("front", injection)
     batch = collate([Item((front,), "front")], backbone.pad_id, device=str(backbone.device))
@@ -177,7 +179,7 @@ def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection
     prefix = (
         None if own is None else {layer: LayerPrefix(*own.tensor[i, :, None]) for i, layer in enumerate(own.layers)}
     )
-    made = backbone.record(bank.embeds(batch), batch.mask, where, batch.types, prefix)[:, :, 0]
+    made = backbone.record(bank.embeds(batch), batch.mask, where, batch.types, prefix, bank.twins_of(batch))[:, :, 0]
     table = made if own is None else torch.cat([own.tensor, made], dim=3)
     rest = None if injection.soft is None else injection.soft.vectors[_used(front) :]
     soft = None if rest is None or not len(rest) else SoftTokens(rest)
