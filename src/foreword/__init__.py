@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 from foreword.errors import ForewordError as ForewordError
 
 if TYPE_CHECKING:
-    from foreword.api import Foreword as Foreword
-    from foreword.api import Prediction as Prediction
     from foreword.api import Result as Result
-    from foreword.api import load as load
     from foreword.api import prepare as prepare
     from foreword.api import train as train
     from foreword.api import train_together as train_together
@@ -23,15 +20,18 @@ if TYPE_CHECKING:
     from foreword.bank import Bank as Bank
     from foreword.config import RunConfig as RunConfig
     from foreword.config import load as load_config
+    from foreword.use import Foreword as Foreword
+    from foreword.use import Prediction as Prediction
+    from foreword.use import load as load
 
 _LAZY = {
     "Backbone": "foreword.backbone.backbone:Backbone",
     "Bank": "foreword.bank:Bank",
-    "Foreword": "foreword.api:Foreword",
-    "Prediction": "foreword.api:Prediction",
+    "Foreword": "foreword.use:Foreword",
+    "Prediction": "foreword.use:Prediction",
     "Result": "foreword.api:Result",
     "RunConfig": "foreword.config:RunConfig",
-    "load": "foreword.api:load",
+    "load": "foreword.use:load",
     "load_backbone": "foreword.backbone.loading:load",
     "load_config": "foreword.config:load",
     "prepare": "foreword.api:prepare",

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,102 +14,36 @@ import torch
 
 from foreword import config as configs
 from foreword.artifacts import storage
-from foreword.artifacts.manifest import Manifest
-from foreword.assembly import Assembly, Example, Reader, assemble, template_of
+from foreword.assembly import Assembly, assemble, template_of
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.loading import load as load_backbone
 from foreword.bank import Bank
 from foreword.batch import Item
-from foreword.config import DataConfig, RunConfig
+from foreword.config import RunConfig
 from foreword.data import Dataset
 from foreword.data.loading import load as load_data
 from foreword.data.loading import task_for
-from foreword.errors import ConfigError, DataError, ForewordError
-from foreword.evaluation.scoring import Scored, evaluate_items, score_items
-from foreword.text.encoder import cut_summary
+from foreword.errors import ConfigError, ForewordError
+from foreword.evaluation.measuring import evaluate
+from foreword.evaluation.scoring import Scored
+from foreword.evaluation.writing import measure
 from foreword.training.checkpoint import Progress
 from foreword.training.folder import check_folder, log_of, make_folder
 from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training, run_together
 from foreword.training.plan import Plan, plan_of
 from foreword.training.record import record, write_json
 from foreword.training.route import Route, Splits, follow, largest_error, route_of
+from foreword.use import Foreword
+from foreword.use import Prediction as Prediction
+from foreword.use import data_for as data_for
+from foreword.use import load as load
 
-MAX_TOKENS = 16384
 SWAPPED = "swapped"
 """The training rows with their two texts in the other order, among a run's items."""
 
 
 Config = RunConfig | Mapping[str, Any] | str | Path
 """Settings, plain values of them, or a recipe's path."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable label of one input, its probability, and those of all labels."""
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-@dataclass
-class Foreword:
-    """A trained foreword on its backbone, ready to be used; made by `load` or by `train`."""
-
-    name: str
-    bank: Bank
-    reader: Reader
-    manifest: Manifest
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the labels, in the order of their numbers."""
-        return self.reader.labels
-
-    def predict(self, inputs: Sequence[str | Sequence[str] | Mapping[str, str]]) -> list[Prediction]:
-        """Predict the label of each input: a text, a pair of texts, or a mapping of the task's fields.
-
-        **Raises** `DataError` for an input that does not have the task's fields.
-        """
-        if isinstance(inputs, str):
-            raise DataError("predict takes a list of inputs, not one text", do="write predict([text])")
-        if not inputs:
-            return []
-        items = [self.reader.item(self.example(one), self.name) for one in inputs]
-        probabilities = torch.stack(score_items(self.bank, items, MAX_TOKENS)).float().softmax(-1).tolist()
-        return [self._prediction(row) for row in probabilities]
-
-    def evaluate(self, rows: Sequence[Example], advance: Callable[[int], None] = lambda n: None) -> Scored:
-        """Score rows that have a `label`, a class number in the order of `labels`. **Raises** `DataError`."""
-        target = self.reader.task.target
-        if not rows:
-            raise DataError("there are no rows to evaluate", do="give at least one")
-        for number, row in enumerate(rows, 1):
-            if not isinstance(label := row.get(target), Integral) or not 0 <= int(label) < len(self.labels):
-                do = f"give a number from 0 to {len(self.labels) - 1}, for {', '.join(self.labels)}"
-                raise DataError(f"the {target} of a row is {label!r}, no class number", where=f"row {number}", do=do)
-        items = [self.reader.item(row, self.name) for row in rows]
-        return evaluate_items(self.bank, items, self.reader.task.metrics, MAX_TOKENS, advance)
-
-    def example(self, given: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-        """One input as the task's fields."""
-        fields = self.reader.task.fields
-        if isinstance(given, Mapping):
-            missing = [name for name in fields if not isinstance(given.get(name), str)]
-            if missing:
-                raise DataError(f"an input lacks the text field '{missing[0]}'", do=f"give {', '.join(fields)}")
-            return {name: given[name] for name in fields}
-        texts = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-        if len(texts) != len(fields) or not all(isinstance(text, str) for text in texts):
-            raise DataError(
-                f"an input of this task has {len(fields)} text(s) ({', '.join(fields)}), not {len(texts)}",
-                do="give a mapping such as " + json.dumps({name: "..." for name in fields}),
-            )
-        return dict(zip(fields, texts, strict=True))
-
-    def _prediction(self, row: Sequence[float]) -> Prediction:
-        best = max(range(len(row)), key=row.__getitem__)
-        return Prediction(self.labels[best], row[best], dict(zip(self.labels, row, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -151,6 +84,8 @@ def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OW
         torch.set_num_threads(config.threads)
     task = task_for(config.data, config.task)
     template_of(config.template, task)
+    if task.answer == "text":
+        measure(["a"], [["a"]], task.metrics)  # a package that is missing is told now, not after the training
     dataset = load_data(config.data, task)
     check_training(config.training, task, bool(dataset.splits.get("validation")), len(dataset.labels))
     if backbone is None:
@@ -305,74 +240,28 @@ def _finish(started: Started, together: int) -> Result:
     name = re.sub(r"[^\w.-]+", "-", f"{Path(dataset.name).stem}-{prepared.config.method.name}")
     assembly.readout.eval().requires_grad_(False)
     bank, injection = Bank(assembly.backbone), assembly.method.at_rest()
-    budget, names = prepared.config.training.max_tokens, assembly.reader.task.metrics
+    budget, task = prepared.config.training.max_tokens, assembly.reader.task
     begun = time.perf_counter()
     with torch.no_grad():
         bank.put(prepared.owner, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
-    held_out = {split: items[split] for split in ("validation", "test") if items.get(split)}
-    scored = {split: evaluate_items(bank, rows, names, budget) for split, rows in held_out.items()}
+    splits = [split for split in ("validation", "test") if items.get(split)]
+    if task.answer == "text":  # written from the whole text, whatever the route
+        bank.put(prepared.owner, injection, assembly.readout)
+        items = prepared.items
+    scored = {split: evaluate(bank, items[split], task, assembly.reader.labels, budget) for split in splits}
     took = time.perf_counter() - begun
     bank.remove(prepared.owner)
     bank.put(name, injection, assembly.readout)
-    cut = {split: cut_of(rows, assembly.reader) for split, rows in prepared.items.items() if split != SWAPPED}
-    written = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
-    written["together"] = together
-    written["kept_error"] = largest_error(prepared.route, prepared.items)
+    cut = {split: assembly.reader.cut(rows) for split, rows in prepared.items.items() if split != SWAPPED}
+    made = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
+    made["together"] = together
+    made["kept_error"] = largest_error(prepared.route, prepared.items)
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:
         storage.save(assembly, place / "artifact", name, metrics)
-        write_json(place / "result.json", written)
-    return Result(Foreword(name, bank, assembly.reader, manifest), written, scored, place)
-
-
-def load(folder: str | Path, backbone: Backbone | None = None, *, int8: bool = False) -> Foreword:
-    """A trained foreword, on its backbone (loaded by its name, unless one is given).
-
-    `int8`: the backbone's layers compute in 8 bits from now on, those of one that is given too: faster on processors
-    with such instructions, and not exact.
-
-    **Raises** `ArtifactError` for a broken or foreign artifact, before any model is loaded.
-    """
-    artifact = storage.read(folder)
-    info = artifact.manifest.backbone
-    found = backbone if backbone is not None else load_backbone(info.name)
-    if int8:
-        found.round_to_int8()
-    reader = artifact.attach(found)
-    bank = Bank(found)
-    bank.put(artifact.manifest.name, artifact.injection, reader.readout)
-    return Foreword(artifact.manifest.name, bank, reader, artifact.manifest)
-
-
-def cut_of(items: Sequence[Item], reader: Reader) -> str:
-    """What was cut from these items to fit, in words."""
-    return cut_summary([item.rows[0] for item in items], reader.encoder).message
-
-
-def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] | None = None) -> Dataset:
-    """The data to evaluate a foreword on: those of its run, or `source`, with the foreword's own labels.
-
-    A file that the foreword was not trained on is one whole test split. **Raises** `DataError`.
-    """
-    run = foreword.manifest.run.get("data")
-    known = isinstance(run, Mapping) and source == run.get("source") and not columns
-    if source is not None and not known:
-        values: Mapping[str, Any] = {"source": source, "columns": dict(columns or {}), "labels": list(foreword.labels)}
-    elif columns:
-        raise DataError("columns are those of a data source, and none is given", do="name it by --data")
-    elif not isinstance(run, Mapping):
-        raise DataError("the foreword does not say what it was trained on", do="name a data source by --data")
-    else:
-        values = run
-    dataset = load_data(configs.build(DataConfig, values), foreword.reader.task, held_out=values is not run)
-    if dataset.labels != foreword.labels:
-        raise DataError(
-            f"the labels of the data are {', '.join(dataset.labels)}, and the foreword's {', '.join(foreword.labels)}",
-            where=dataset.source,
-            do="give data with the foreword's labels by --data",
-        )
-    return dataset
+        write_json(place / "result.json", made)
+    return Result(Foreword(name, bank, assembly.reader, manifest), made, scored, place)
 
 
 def as_config(config: Config) -> RunConfig:

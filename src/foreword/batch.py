@@ -17,16 +17,27 @@ from foreword.text.rows import Row
 class Item:
     """One example ready for the backbone: a row for each variant that its readout needs, and the foreword it names.
 
+    `label`: the number of its class, the ids of the tokens that are to be written, the tags of the words that have a
+    place, or the first and the last token of a part of the text; -1 or none where it is not known. `references`: the
+    texts that would be right, or the tags of all words. `source`: what the answer points into, a text or words.
+
     What the frozen backbone has computed of the rows already, one array a row, or nothing: `states` `[T, H]`, the input
     of layer `start`; `memory` `[S, 2 L K D]`, the keys and values of S tokens in front of the row.
     """
 
     rows: tuple[Row, ...]
     owner: str | None = None
-    label: int = -1
+    label: int | tuple[int, ...] = -1
+    references: tuple[str, ...] = field(default=(), compare=False)
+    source: str | tuple[str, ...] = field(default="", compare=False)
     states: tuple[np.ndarray, ...] = field(default=(), compare=False)
     start: int = 0
     memory: tuple[np.ndarray, ...] = field(default=(), compare=False)
+
+    @property
+    def labelled(self) -> int:
+        """How many answers are known: one class, or so many tokens."""
+        return len(self.label) if isinstance(self.label, tuple) else int(self.label >= 0)
 
     @property
     def tokens(self) -> int:
@@ -41,7 +52,9 @@ class Batch:
 
     `ids`, `mask` (1 for tokens), `types`, `positions` (from 0), `soft` (index of the row's own virtual token, or -1):
     `[B, T]`. `cls` (-1 where there is none) and `last` (the last token): `[B]`. `answers`: `[B, A]`, -1 where a row has
-    fewer. `owners`: the foreword of each row. `items`: which of the N items each row belongs to. `labels`: `[N]`.
+    fewer; `numbers`: likewise, which word or token of a field stands there, where the answer points into one. `owners`:
+    the foreword of each row. `items`: which of the N items each row belongs to. `labels`: `[N]`, or `[N, A]` where an
+    item has several; -1 where none is known.
 
     Where the items bring them: `states` `[B, T, H]`, the input of layer `start`; `memory` `[B, S, 2 L K D]`, keys and
     values in front of the rows, of which each row sees the first `remembered` `[B]`. Positions count from behind them.
@@ -55,6 +68,7 @@ class Batch:
     cls: Tensor
     last: Tensor
     answers: Tensor
+    numbers: Tensor
     owners: tuple[str | None, ...]
     items: tuple[int, ...]
     labels: Tensor
@@ -76,7 +90,7 @@ class Batch:
         if list(rows) == list(range(len(self.owners))):
             return self
         index = torch.tensor(list(rows), device=self.ids.device)
-        by_row = ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers")
+        by_row = ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers", "numbers")
         picked: dict[str, Any] = {name: getattr(self, name)[index] for name in by_row}
         brought = {name: getattr(self, name) for name in ("states", "memory", "remembered")}
         picked |= {name: tensor[index] for name, tensor in brought.items() if tensor is not None}
@@ -92,6 +106,7 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
     ids, soft = torch.full(size, pad_id), torch.full(size, -1)
     mask, types = torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.long)
     answers = torch.full((len(rows), max(len(row.answers) for row in rows)), -1)
+    numbers = torch.full_like(answers, -1)
     starts = [width - len(row) if side == "left" else 0 for row in rows]
     for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
         place = slice(start, start + len(row))
@@ -99,6 +114,8 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
         types[i, place], mask[i, place] = torch.tensor(row.types), 1
         if row.answers:
             answers[i, : len(row.answers)] = torch.tensor(row.answers) + start
+        if row.answers and row.spots:
+            numbers[i, : len(row.spots)] = torch.tensor([spot.number for spot in row.spots])
     cls = torch.tensor([-1 if row.cls is None else row.cls + start for row, start in zip(rows, starts, strict=True)])
     last = torch.tensor([start + len(row) - 1 for row, start in zip(rows, starts, strict=True)])
     start = items[0].start if all(item.start == items[0].start for item in items) else 0
@@ -115,15 +132,27 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
         cls=cls,
         last=last,
         answers=answers,
+        numbers=numbers,
         owners=tuple(item.owner for item in items for _ in item.rows),
         items=tuple(n for n, item in enumerate(items) for _ in item.rows),
-        labels=torch.tensor([item.label for item in items]),
+        labels=_labels([item.label for item in items]),
         start=start,
         states=_padded([part for item in items for part in item.states], width, starts) if start else None,
         memory=_padded(memory) if brought else None,
         remembered=remembered if brought else None,
     )
     return batch if device == "cpu" else _to(batch, device)
+
+
+def _labels(given: Sequence[int | tuple[int, ...]]) -> Tensor:
+    """`[N]` classes, or `[N, A]` tokens or tags, -1 where there is none."""
+    if not any(isinstance(label, tuple) for label in given):
+        return torch.tensor(given)
+    lines = [label if isinstance(label, tuple) else (label,) for label in given]
+    labels = torch.full((len(lines), max(map(len, lines))), -1)
+    for line, label in zip(labels, lines, strict=True):
+        line[: len(label)] = torch.tensor(label, dtype=torch.long)
+    return labels
 
 
 def _padded(

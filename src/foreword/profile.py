@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from foreword.api import Prepared
 from foreword.bank import Bank
 from foreword.batch import collate
 from foreword.errors import ConfigError
+from foreword.evaluation.scoring import summed_loss
 from foreword.training.cost import cost_of, matrix_rate
 from foreword.training.loop import OWNER, Loop
 from foreword.training.route import follow
@@ -113,7 +113,7 @@ def _step(loop: Loop, clock: _Clock) -> None:
         with clock("forward"):
             hidden = bank.run(batch)
         with clock("readout"):
-            loss = cross_entropy(share.readout(hidden, batch, assembly.backbone).float(), batch.labels)
+            loss = summed_loss(share.readout(hidden, batch, assembly.backbone), batch.labels)
     with clock("backward"):
         loss.backward()
     with clock("optimiser"):

@@ -26,6 +26,12 @@ METHODS: list[Any] = [
     {"name": "p-tuning-v2", "num_virtual_tokens": 3, "prefix_projection": True},
     "linear-probe",
     "full",
+    {"name": "lora", "lora_dropout": 0.1},
+    "ia3",
+    "bitfit",
+    {"name": "adapter", "config": "parallel", "layer_norm": "before", "scale": "learned", "dropout": 0.1},
+    {"name": "adapter", "config": "compacter", "bottleneck_size": 8},
+    {"name": "combined", "parts": [{"name": "p-tuning-v2", "num_virtual_tokens": 3}, {"name": "lora"}]},
 ]
 
 

@@ -26,6 +26,9 @@ METHODS = {
     "prompt-tuning": {"name": "prompt-tuning", "num_virtual_tokens": 5},
     "p-tuning": {"name": "p-tuning", "num_virtual_tokens": 3, "encoder_hidden_size": 16},
     "p-tuning-v2": {"name": "p-tuning-v2", "num_virtual_tokens": 4, "init_std": 0.3},
+    "lora": {"name": "lora"},
+    "adapter": {"name": "adapter", "init_std": 0.1, "dropout": 0.1},
+    "combined": {"name": "combined", "parts": [{"name": "p-tuning-v2", "num_virtual_tokens": 2}, {"name": "ia3"}]},
     "p-tuning-v2-text": {"name": "p-tuning-v2", "init": "text", "init_text": "Is the film good? yes or no"},
 }
 FEW = ROWS[:3]

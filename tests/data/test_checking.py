@@ -7,8 +7,10 @@ from foreword.data.files import Table
 from foreword.errors import DataError
 from foreword.tasks.classification import Classification
 from foreword.tasks.pair_classification import PairClassification
+from foreword.tasks.translation import Translation
 
 MAPPING = {"text": "text", "label": "label"}
+TASK = Classification()
 
 
 def table(*rows):
@@ -18,7 +20,7 @@ def table(*rows):
 def test_columns_are_mapped_and_others_left_out():
     mapping = checking.check_mapping({"text": "body"}, Classification())
     assert mapping == {"text": "body", "label": "label"}
-    rows = checking.select(table({"body": "hello", "label": " yes ", "idx": 3, "text": "other"}), mapping, "label")
+    rows = checking.select(table({"body": "hello", "label": " yes ", "idx": 3, "text": "other"}), mapping, TASK)
     assert rows == [{"text": "hello", "label": "yes"}]
 
 
@@ -38,24 +40,24 @@ def test_a_missing_column_lists_the_known_ones():
     with pytest.raises(
         DataError, match=r"no column 'text'\n.*a\.jsonl:11\n.*did you mean 'texts'\? known: label, texts"
     ):
-        checking.select(table({"text": "a", "label": 0}, {"texts": "a", "label": 0}), MAPPING, "label")
+        checking.select(table({"text": "a", "label": 0}, {"texts": "a", "label": 0}), MAPPING, TASK)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(None, "nothing"), (3, "a int"), (["a"], "a list")])
 def test_text_must_be_a_string(value, kind):
     with pytest.raises(DataError, match=rf"'text' holds {kind}, not text\n.*a\.jsonl:10"):
-        checking.select(table({"text": value, "label": 0}), MAPPING, "label")
+        checking.select(table({"text": value, "label": 0}), MAPPING, TASK)
 
 
 @pytest.mark.parametrize(("value", "label"), [(1, 1), (1.0, 1), (True, "true"), ("yes", "yes"), ("1", "1")])
 def test_labels_may_be_spelled_as_the_format_likes(value, label):
-    assert checking.select(table({"text": "a", "label": value}), MAPPING, "label")[0]["label"] == label
+    assert checking.select(table({"text": "a", "label": value}), MAPPING, TASK)[0]["label"] == label
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", 0.5, float("nan"), ["yes"]])
 def test_a_value_that_is_no_class_is_refused(value):
     with pytest.raises(DataError, match="holds no class label"):
-        checking.select(table({"text": "a", "label": value}), MAPPING, "label")
+        checking.select(table({"text": "a", "label": value}), MAPPING, TASK)
 
 
 def test_the_order_of_class_names():
@@ -112,4 +114,27 @@ def test_a_class_only_outside_of_training_is_refused():
 
 def test_half_a_character_is_told_where_it_stands():
     with pytest.raises(DataError, match=r"half a character\n.*a\.jsonl:10"):
-        checking.select(table({"text": "a \ud800 b", "label": "yes"}), MAPPING, "label")
+        checking.select(table({"text": "a \ud800 b", "label": "yes"}), MAPPING, TASK)
+
+
+WRITTEN = {"source": "source", "translation": "translation"}
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"), [("ja", ("ja",)), (" ja\n", ("ja",)), (["ja", "jawohl"], ("ja", "jawohl")), (("ja",), ("ja",))]
+)
+def test_an_answer_that_is_a_text_may_be_one_or_several(value, texts):
+    rows = checking.select(table({"source": "yes", "translation": value}), WRITTEN, Translation())
+    assert rows == [{"source": "yes", "translation": texts}]
+
+
+@pytest.mark.parametrize("value", [None, 3, "", "  ", [], ["ja", ""], ["ja", 3]])
+def test_an_answer_without_text_is_refused_with_its_line(value):
+    with pytest.raises(DataError, match="no text to be written") as caught:
+        checking.select(table({"source": "yes", "translation": value}), WRITTEN, Translation())
+    assert "10" in str(caught.value)
+
+
+def test_half_a_character_in_an_answer_is_refused():
+    with pytest.raises(DataError, match="half a character"):
+        checking.select(table({"source": "yes", "translation": "a \ud800"}), WRITTEN, Translation())

@@ -165,3 +165,33 @@ def test_without_scipy_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.special", None)
     with pytest.raises(ForewordError, match=r"foreword\[eval\]"):
         statistics.mean_interval([0.1, 0.2])
+
+
+def _mean(counts):
+    return float(counts[:, 0].sum() / counts[:, 1].sum())
+
+
+def test_a_corpus_bootstrap_of_means_is_the_bootstrap_of_means():
+    generator = np.random.default_rng(5)
+    a, b = generator.normal(0.1, 1, 60), generator.normal(0, 1, 60)
+    ones = np.ones(60)
+    plain = statistics.paired_bootstrap(a, b, n=400, seed=3)
+    corpus = statistics.paired_corpus_bootstrap(
+        [np.stack([a, ones], 1)], [np.stack([b, ones], 1)], _mean, n=400, seed=3
+    )
+    assert corpus.difference == pytest.approx(plain.difference)
+    assert (corpus.interval.low, corpus.interval.high) == pytest.approx((plain.interval.low, plain.interval.high))
+    assert corpus.p_value == pytest.approx(plain.p_value) and corpus.n == 60
+
+
+def test_a_corpus_bootstrap_averages_over_runs_and_finds_a_clear_difference():
+    weights = np.arange(1.0, 41.0)
+    runs = [np.stack([weights * share, weights], 1) for share in (0.5, 0.7)]
+    other = np.stack([weights * 0.4, weights], 1)
+    found = statistics.paired_corpus_bootstrap(runs, [other], _mean, n=200)
+    assert found.difference == pytest.approx(0.2)
+    assert found.p_value == pytest.approx(2 / 201)
+    with pytest.raises(DataError, match="same examples"):
+        statistics.paired_corpus_bootstrap(runs, [other[:-1]], _mean)
+    with pytest.raises(DataError, match="same examples"):
+        statistics.paired_corpus_bootstrap([], [other], _mean)

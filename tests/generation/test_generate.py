@@ -118,9 +118,9 @@ def test_only_new_tokens_are_run_and_only_the_last_place_reaches_the_head(gpt2, 
     runs, heads = [], []
     forward, logits = gpt2.backbone.forward, gpt2.backbone.logits
 
-    def counted_forward(embeds, *rest):
+    def counted_forward(embeds, *rest, **more):
         runs.append(embeds.shape[1])
-        return forward(embeds, *rest)
+        return forward(embeds, *rest, **more)
 
     def counted_logits(hidden):
         heads.append(tuple(hidden.shape[:-1]))

@@ -5,7 +5,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from foreword.errors import DataError, TemplateError
-from foreword.text.encoder import Encoder, cut_summary
+from foreword.text.encoder import Encoder
+from foreword.text.shortening import cut_summary
 from foreword.text.template import Template
 from support.tokenizers import (
     bert_tokenizer,

@@ -25,6 +25,18 @@ CASES = [
     ("llama", "v2-random", "last"),
     ("gpt2", "prompt-middle", "last"),
     ("bert", "full", "mean"),
+    ("bert", "lora", "cls"),
+    ("bert", "ia3", "mean"),
+    ("bert", "bitfit", "mean"),
+    ("bert", "adapter-houlsby", "mean"),
+    ("bert", "adapter-houlsby", "cls"),
+    ("bert", "adapter-pfeiffer", "cls"),
+    ("llama", "adapter-parallel", "last"),
+    ("llama", "lora", "mean"),
+    ("gpt2", "lora-all", "mean"),
+    ("gpt2", "bitfit", "last"),
+    ("bert", "combined", "mean"),
+    ("llama", "combined-soft", "last"),
 ]
 
 

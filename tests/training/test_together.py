@@ -41,9 +41,18 @@ GROUPS = {
         ("linear-probe", {"seed": 2, "batch_size": 8}),
     ],
     "routes": [("prompt-after", {}), ("prompt-text", {}), ("v2-top", {}), ("full", {"learning_rate": 1e-3})],
+    "sites": [
+        ("lora", {"seed": 0}),
+        ("adapter-houlsby", {"seed": 1}),
+        ("ia3", {"seed": 2, "learning_rate": 0.03}),
+        ("combined", {"seed": 3}),
+        ("v2-random", {"seed": 4}),
+        ("adapter-pfeiffer", {"seed": 5}),
+    ],
     "dropout": [
         ("p-tuning-dropout", {"seed": 3}),
         ("p-tuning-dropout", {"seed": 4}),
+        ("lora-all", {"seed": 5}),
     ],
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment
 
+from foreword import registry
 from foreword.artifacts.manifest import Manifest
 
 CARD = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string("""\
@@ -13,7 +14,7 @@ A foreword: what the frozen model **{{ m.backbone.name }}** learned about one ta
 
 | | |
 |---|---|
-| task | {{ m.task }}: {{ m.labels | join(", ") }} |
+| task | {{ m.task }}{{ ": " if m.labels }}{{ m.labels | join(", ") }} |
 | method | {{ m.method.name }} |
 | readout | {{ m.readout.name }} |
 | template | `{{ m.template.text }}` |
@@ -36,7 +37,7 @@ Use it:
 import foreword
 
 model = foreword.load("path/to/this/folder")
-print(model.predict(["..."]))
+print(model.{{ use }})
 ```
 
 It works on the backbone with the fingerprint `{{ m.backbone.fingerprint[:16] }}…` alone. The whole run is in
@@ -44,6 +45,14 @@ It works on the backbone with the fingerprint `{{ m.backbone.fingerprint[:16] }}
 """)
 
 
+USES = {
+    "class": 'predict(["..."])',
+    "text": 'write(["..."])',
+    "tags": 'tag([["a", "list", "of", "words"]])',
+    "span": 'find([("the text", "the question")])',
+}
+
+
 def card(manifest: Manifest) -> str:
     """The card as Markdown."""
-    return CARD.render(m=manifest)
+    return CARD.render(m=manifest, use=USES[registry.tasks.get(manifest.task).answer])

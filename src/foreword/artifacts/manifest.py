@@ -50,7 +50,7 @@ class Manifest(Settings):
     schema_version: int
     name: str
     task: str
-    labels: list[str] = Field(min_length=2)
+    labels: list[str]
     method: dict[str, Any]
     readout: dict[str, Any]
     backbone: BackboneInfo

@@ -63,6 +63,8 @@ class Artifact:
         encoder = encoder_of(config, parsed, backbone, shown, offset)
         readout = named(registry.readouts, self.manifest.readout, ReadoutConfig)
         task = registry.tasks.get(self.manifest.task)()
+        if task.answer in ("class", "tags") and len(self.manifest.labels) < 2:
+            raise ArtifactError(f"a foreword for {task.name} names fewer than two labels", where=str(self.folder))
         reader = reader_of(readout, backbone, task, self.manifest.labels, encoder, 0)
         try:
             reader.readout.load_state_dict(dict(self.readout))

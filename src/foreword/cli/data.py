@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+MOST_LABELS = 40
 app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
 
 
@@ -17,7 +18,7 @@ def _group() -> None:
 
 @app.command()
 def show(
-    source: Annotated[str, typer.Argument(help="A named set (mrpc, sst2, reviews), a file, a folder, or a hub name.")],
+    source: Annotated[str, typer.Argument(help="A named set (mrpc, sst2, lama:P36), a file, a folder, or a hub name.")],
     task: Annotated[str | None, typer.Option(help="The task, such as classification or pair-classification.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the source; may be repeated.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Count lengths in this model's tokens, not in words.")] = None,
@@ -78,15 +79,22 @@ def _render(facts: dict[str, Any]) -> None:
     splits = facts["splits"]
     rows = Table("", *splits)
     rows.add_row("rows", *(str(split["rows"]) for split in splits.values()))
-    for label in facts["labels"]:
-        counts = [(split["labels"][label], split["rows"]) for split in splits.values()]
+    for label in facts["labels"][:MOST_LABELS]:
+        counts = [(split["labels"][label], sum(split["labels"].values())) for split in splits.values()]
         rows.add_row(f"  {escape(label)}", *(f"{n} ({100 * n / total:.1f} %)" for n, total in counts))
+    if (more := len(facts["labels"]) - MOST_LABELS) > 0:
+        rows.add_row(f"  and {more} more labels")
     rows.add_row("with an empty field", *(str(split["empty"]) for split in splits.values()))
     rows.add_row("repeating an input", *(str(split["duplicates"]) for split in splits.values()))
     for key, words in (("min", "shortest"), ("median", "median"), ("p95", "95th percentile"), ("max", "longest")):
         rows.add_row(f"{facts['length_unit']}, {words}", *(f"{split['length'][key]:g}" for split in splits.values()))
+    if all("target_length" in split for split in splits.values()):
+        for key, words in (("median", "median"), ("max", "longest")):
+            lengths = (f"{split['target_length'][key]:g}" for split in splits.values())
+            rows.add_row(f"{facts['length_unit']} of the answer, {words}", *lengths)
     rows.add_row("fingerprint", *(split["fingerprint"][:12] for split in splits.values()))
     console.print(rows)
     for pair, count in facts["across"].items():
         console.print(f"inputs of {pair}: {count}")
-    console.print(f"inputs with contradictory labels: {facts['contradictory_inputs']}")
+    what = "contradictory labels" if facts["labels"] else "different answers"
+    console.print(f"inputs with {what}: {facts['contradictory_inputs']}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import data, demo, doctor, models, profile, train, use
+from foreword.cli import data, demo, doctor, interchange, models, profile, train, use
 from foreword.errors import ForewordError, Interrupted
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("train")(train.train)
 app.command("profile")(profile.profile)
 app.command("evaluate")(use.evaluate)
 app.command("predict")(use.predict)
+app.command("import")(interchange.import_)
+app.command("export")(interchange.export)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")

@@ -14,6 +14,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from foreword.training.plan import Plan
 
+SHOWN = ("accuracy", "span_f1", "answer_f1", "p_at_1", "loss")
+"""The validation metrics that are told while a run goes on."""
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -81,6 +83,6 @@ class Bar:
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """The validation rows were scored."""
-        self.note = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name in ("accuracy", "loss"))
+        self.note = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name in SHOWN)
         if self.bar.disable:
             err.print(f"{self.title}: step {step}: validation {self.note}")

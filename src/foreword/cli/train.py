@@ -8,6 +8,11 @@ from typing import Annotated
 
 import typer
 
+TITLES = {"macro_f1": "macro F1", "mcc": "MCC", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L",
+          "bleu": "BLEU", "chrf": "chrF", "answer_f1": "F1", "exact_match": "exact match",
+          "target_token_share": "target tokens, %", "span_f1": "span F1", "span_precision": "precision",
+          "span_recall": "recall", "p_at_1": "P@1", "p_at_10": "P@10", "mrr": "MRR"}  # fmt: skip
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML file, such as one in recipes/.")],
@@ -85,19 +90,18 @@ def show(record: dict) -> None:
     """The result as a table: each split beside its majority class, and a word about degenerate runs."""
     from foreword.cli import render
 
+    splits = [split for split in ("validation", "test") if split in record]
+    other = {"rows", "degenerate", "predictions", "majority", "by_row", "notes"}
+    names = [name for name in (record[splits[0]] if splits else {}) if name not in other]
     rows = []
-    for split in ("validation", "test"):
-        if split not in record:
-            continue
+    for split in splits:
         one = record[split]
-        for who, values in (("this run", one), ("majority class", one["majority"])):
-            scores = [
-                f"{values[name]:.4f}" if name in values else ""
-                for name in ("accuracy", "f1", "macro_f1", "mcc", "loss")
-            ]
-            rows.append([f"{split} ({one['rows']} rows): {who}", *scores])
-    f1 = f"F1 of {record['f1_of']}" if record["f1_of"] else "F1"
-    render.grid(["", "accuracy", f1, "macro F1", "MCC", "loss"], rows)
+        for who, values in (("this run", one), ("majority class", one.get("majority"))):
+            if values is not None:
+                scores = [f"{values[name]:.4f}" if name in values else "" for name in names]
+                rows.append([f"{split} ({one['rows']} rows): {who}", *scores])
+    titles = TITLES | {"f1": f"F1 of {record['f1_of']}" if record["f1_of"] else "F1"}
+    render.grid(["", *(titles.get(name, name) for name in names)], rows)
     train, seconds = record["train"], record["seconds"]
     stop = ", stopped early" if train["stopped_early"] else ""
     beside = f" for {record['together']} runs in one pass" if record["together"] > 1 else ""
@@ -110,4 +114,4 @@ def show(record: dict) -> None:
         if split in record and not record["cut"][split].startswith("none"):
             render.out.print(f"{split}: {record['cut'][split]}")
         if split in record and record[split]["degenerate"]:
-            render.out.print(f"[bold red]degenerate[/]: on {split}, the run answers one class everywhere")
+            render.out.print(f"[bold red]degenerate[/]: on {split}, the run gives one answer everywhere")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,45 +20,50 @@ def evaluate(
     int8: Annotated[bool, typer.Option("--int8", help="Compute the layers in 8 bits: faster, not exact.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a foreword on labelled data, beside the majority class."""
+    """Score a foreword on labelled data, beside what is most frequent where there are labels."""
     from foreword import api
     from foreword.artifacts.storage import read
     from foreword.cli import render
     from foreword.cli.data import parse_columns
-    from foreword.evaluation import baselines
+    from foreword.evaluation.measuring import majority
 
     read(artifact)  # a broken artifact is told before anything else is loaded
     foreword = api.load(artifact, int8=int8)
     dataset = api.data_for(foreword, data, parse_columns(column or []))
     rows = dataset.rows(split)
     scored = foreword.evaluate(rows)
-    targets = [row["label"] for row in rows]
-    known = [row["label"] for row in dataset.splits.get("train", rows)]
-    names = [name for name in scored.metrics if name != "loss"]
-    majority = baselines.majority_scores(known, targets, len(foreword.labels), names)
+    table = [(foreword.name, scored.metrics)]
+    found = {"artifact": foreword.name, "data": dataset.name, "split": split, "rows": len(rows), **scored.metrics}
+    known = dataset.splits.get("train", rows)
+    line = majority(foreword.reader.task, foreword.labels, known, rows, list(scored.metrics))
+    if line is not None:
+        table.append(("majority class", line))
+        found["majority"] = line
     if as_json:
-        found = {"artifact": foreword.name, "data": dataset.name, "split": split, "rows": len(rows)}
-        typer.echo(json.dumps({**found, **scored.metrics, "degenerate": scored.degenerate, "majority": majority}))
+        more = {} if foreword.use == "predict" else {"predictions": scored.predictions, "notes": scored.notes}
+        typer.echo(json.dumps({**found, "degenerate": scored.degenerate, **more}, ensure_ascii=False))
         return
     columns = list(scored.metrics)
-    table = [(foreword.name, scored.metrics), ("majority class", majority)]
     body = [[who, *(f"{values[c]:.4f}" if c in values else "" for c in columns)] for who, values in table]
     render.grid([f"{dataset.name} {split} ({len(rows)} rows)", *columns], body)
     items = [foreword.reader.item(row) for row in rows]
     if any(item.rows[0].cut for item in items):
-        render.out.print(api.cut_of(items, foreword.reader))
+        render.out.print(foreword.reader.cut(items))
     if scored.degenerate:
-        render.out.print("[bold red]degenerate[/]: it answers one class everywhere")
+        render.out.print("[bold red]degenerate[/]: it gives one answer everywhere")
 
 
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The folder of a foreword.")],
-    text: Annotated[list[str] | None, typer.Argument(help="Inputs; a pair is two texts with a tab between.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(help="Inputs; a pair is two texts with a tab between. Words to tag are a text."),
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="One input a line, as text or as JSON.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Compute the layers in 8 bits: faster, not exact.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Predict labels: of arguments, of a file's lines, or of the standard input's lines."""
+    """Predict labels, write texts, tag words or find answers: for arguments, a file's lines, or standard input's."""
     from foreword import api
     from foreword.artifacts.storage import read
     from foreword.cli import render
@@ -75,15 +80,25 @@ def predict(
             raise DataError(error.what, where=f"input {number}", do=error.do) from None
     items = [foreword.reader.item(foreword.example(one)) for one in inputs]
     if any(item.rows[0].cut for item in items):
-        render.err.print(api.cut_of(items, foreword.reader))
-    for given, made in zip(inputs, foreword.predict(inputs), strict=True):
+        render.err.print(foreword.reader.cut(items))
+    for given, made in zip(inputs, getattr(foreword, foreword.use)(inputs), strict=True):
         if as_json:
-            typer.echo(json.dumps({"input": given, **vars(made)}, ensure_ascii=False))
+            facts = {"text": made} if isinstance(made, str) else vars(made)
+            typer.echo(json.dumps({"input": given, **facts}, ensure_ascii=False))
         else:
-            shown = (
-                given if isinstance(given, str) else " | ".join(given.values() if isinstance(given, dict) else given)
-            )
-            typer.echo(f"{made.label}\t{made.probability:.3f}\t{shown}")
+            typer.echo(_line(given, made))
+
+
+def _line(given: Any, made: Any) -> str:
+    """An answer, and what it is an answer to, on one line."""
+    if isinstance(made, str):
+        return made
+    if hasattr(made, "tags"):
+        return " ".join(f"{word}/{tag}" for word, tag in zip(made.words, made.tags, strict=True))
+    values = [given] if isinstance(given, str) else list(given.values()) if isinstance(given, dict) else given
+    shown = values[-1] if hasattr(made, "start") else " | ".join(map(str, values))  # a question without its passage
+    answer = made.text if hasattr(made, "start") else made.label
+    return f"{answer}\t{made.probability:.3f}\t{shown}"
 
 
 def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
@@ -112,7 +127,7 @@ def _lines(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
     return found
 
 
-def _parse(line: str, number: int) -> str | list[str] | dict[str, str]:
+def _parse(line: str, number: int) -> str | list[str] | dict[str, Any]:
     """A line of JSON as a mapping, one with a tab as a pair, and any other as a text."""
     from foreword.errors import DataError
 
@@ -122,5 +137,5 @@ def _parse(line: str, number: int) -> str | list[str] | dict[str, str]:
         except (ValueError, RecursionError) as error:
             do = 'a text that begins with a brace is given as {"text": "{..."}'
             raise DataError(f"broken JSON: {error}", where=f"input {number}", do=do) from None
-        return {str(name): value for name, value in found.items() if isinstance(value, str)}
+        return {str(name): value for name, value in found.items() if isinstance(value, str | list)}
     return line.split("\t") if "\t" in line else line

@@ -20,8 +20,9 @@ class Dataset:
     """Checked examples.
 
     `splits` holds train and, where the source has them, validation and test. A row has the task's text fields (strings)
-    and its target, a class index into `labels`. `task` is the name of the task the rows were read for, `source` says
-    where they came from, and `notes` what was done to them (rows dropped, a split cut here).
+    and its target: a class index into `labels`, or a tuple of texts where there are no labels. `task` is the name of
+    the task the rows were read for, `source` says where they came from, and `notes` what was done to them (rows
+    dropped, a split cut here).
     """
 
     name: str

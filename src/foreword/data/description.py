@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from foreword import registry
+from foreword.data.checking import labels_in
 from foreword.data.dataset import Dataset, Example, canonical
 from foreword.tasks.base import Task
 
@@ -17,13 +18,14 @@ def describe(dataset: Dataset, tokenizer: Callable[..., Any] | None = None) -> d
     """A plain, JSON-ready description.
 
     Per split: rows, rows of each class, the length of an input (all its fields together, in tokens without special
-    ones, or in words without a `tokenizer`), rows with an empty field, rows that repeat an earlier input of the split,
-    and the fingerprint. `across` counts the rows of a later split whose input is in an earlier one;
-    `contradictory_inputs` counts inputs that have more than one label anywhere.
+    ones, or in words without a `tokenizer`), that of a text that is to be written or found (the first that is right),
+    rows with an empty field, rows that repeat an earlier input of the split, and the fingerprint. `across` counts the
+    rows of a later split whose input is in an earlier one; `contradictory_inputs` counts inputs that have more than one
+    label anywhere.
     """
     task: Task = registry.tasks.get(dataset.task)()
-    inputs = {s: [canonical([row[f] for f in task.fields]) for row in rows] for s, rows in dataset.splits.items()}
-    labels: dict[str, set[int]] = defaultdict(set)
+    inputs = {s: [canonical([row.get(f) for f in task.inputs]) for row in rows] for s, rows in dataset.splits.items()}
+    labels: dict[str, set[Any]] = defaultdict(set)
     for split, keys in inputs.items():
         for key, row in zip(keys, dataset.splits[split], strict=True):
             labels[key].add(row[task.target])
@@ -50,27 +52,33 @@ def _split(
     dataset: Dataset, split: str, task: Task, inputs: Sequence[str], tokenizer: Callable[..., Any] | None
 ) -> dict[str, Any]:
     rows = dataset.rows(split)
-    counts = Counter(row[task.target] for row in rows)
+    counts = Counter(label for row in rows for label in labels_in(row[task.target]))
+    written = [] if dataset.labels else [{"target": row[task.target][0]} for row in rows]
     return {
         "rows": len(rows),
         "labels": {name: counts[index] for index, name in enumerate(dataset.labels)},
-        "length": _summary(_lengths(rows, task, tokenizer)),
-        "empty": sum(not all(row[field].strip() for field in task.fields) for row in rows),
+        "length": _summary(_lengths(rows, task.fields, tokenizer)),
+        **({"target_length": _summary(_lengths(written, ("target",), tokenizer))} if written else {}),
+        "empty": sum(not all(_text(row[field]).strip() for field in task.fields) for row in rows),
         "duplicates": len(inputs) - len(set(inputs)),
         "fingerprint": dataset.fingerprint(split),
     }
 
 
-def _lengths(rows: Sequence[Example], task: Task, tokenizer: Callable[..., Any] | None) -> list[int]:
+def _lengths(rows: Sequence[Example], fields: Sequence[str], tokenizer: Callable[..., Any] | None) -> list[int]:
     totals = [0] * len(rows)
-    for field in task.fields:
-        texts = [row[field] for row in rows]
+    for field in fields:
+        texts = [_text(row[field]) for row in rows]
         if tokenizer is None:
             pieces = [text.split() for text in texts]
         else:
             pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         totals = [total + len(piece) for total, piece in zip(totals, pieces, strict=True)]
     return totals
+
+
+def _text(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value)
 
 
 def _summary(lengths: Sequence[int]) -> dict[str, float]:

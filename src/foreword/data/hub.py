@@ -53,5 +53,6 @@ def from_splits(
         do = "download it and give the file that you want to train on"
         raise DataError(f"'{source}' has no training split, only: {', '.join(loaded)}", do=do)
     features = getattr(loaded[next(n for n in NAMES["train"] if n in loaded)], "features", None) or {}
-    labels = getattr(features.get(target), "names", None)
+    feature = features.get(target)
+    labels = getattr(getattr(feature, "feature", feature), "names", None)  # of one class, or of a list of them
     return tables, tuple(labels) if labels else None, tuple(notes)

@@ -6,12 +6,12 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foreword import registry
 from foreword.config import DataConfig
-from foreword.data import checking, files, hub, reviews, splitting
+from foreword.data import checking, files, hub, lama, reviews, splitting
 from foreword.data.dataset import SPLITS, Dataset, Example, Split
 from foreword.data.files import Table
 from foreword.data.named import NAMED, find_folder
@@ -54,18 +54,43 @@ def load(config: DataConfig, task: Task | None = None, *, held_out: bool = False
     task = task or task_for(config)
     raw = _read(config, task)
     mapping = checking.check_mapping({**(raw.columns or {}), **config.columns}, task)
-    rows = {split: checking.select(table, mapping, task.target) for split, table in raw.tables.items()}
-    values = [row[task.target] for part in rows.values() for row in part]
+    rows = {split: checking.select(table, mapping, task) for split, table in raw.tables.items()}
+    if task.answer in ("text", "span"):
+        return _written(rows, config, task, raw, held_out)
+    values = [label for part in rows.values() for row in part for label in checking.labels_in(row[task.target])]
     if held_out and raw.names and config.labels and set(raw.names) != set(config.labels):
         known = f"its classes are {', '.join(raw.names)}, not {', '.join(config.labels)}"
         raise DataError(f"the data have other labels: {known}", where=raw.source, do="give data with the same labels")
     names = checking.class_names(values, raw.names, config.labels)
+    if task.answer == "tags":
+        checking.check_tags(names, raw.source)
+    if task.open_labels:
+        whose = "those of data.labels" if config.labels else f"every {task.target} of all splits"
+        raw = replace(raw, notes=(*raw.notes, f"{len(names)} candidates: {whose}"))
     indexed = {s: checking.index_labels(raw.tables[s], rows[s], task.target, names, raw.names) for s in rows}
     if held_out and list(indexed) == ["train"]:
         return Dataset(config.source, {"test": indexed["train"]}, names, task.name, raw.source, raw.notes)
-    checking.check_classes(indexed, task.target, names, raw.source)
+    _check(indexed, task, names, raw.source)
     splits, notes = _split(indexed, task, config, raw)
     return Dataset(config.source, _limit(splits, task, config, names), names, task.name, raw.source, notes)
+
+
+def _check(splits: Mapping[Split, tuple[Example, ...]], task: Task, names: tuple[str, ...], source: str) -> None:
+    if not task.open_labels:
+        checking.check_classes(splits, task.target, names, source)
+    elif len(names) < 2:
+        raise DataError(f"there is one {task.target} alone, '{names[0]}'", where=source, do="add rows of others")
+
+
+def _written(rows: Mapping[Split, list[Example]], config: DataConfig, task: Task, raw: Raw, held_out: bool) -> Dataset:
+    """The examples of a task whose answers are texts or parts of them: they have no classes."""
+    if config.labels:
+        raise DataError(f"data.labels names classes, and the answers of {task.name} are texts", do="take it out")
+    found = {split: tuple(part) for split, part in rows.items()}
+    if held_out and list(found) == ["train"]:
+        return Dataset(config.source, {"test": found["train"]}, (), task.name, raw.source, raw.notes)
+    splits, notes = _split(found, task, config, raw)
+    return Dataset(config.source, _limit(splits, task, config, ()), (), task.name, raw.source, notes)
 
 
 def _read(config: DataConfig, task: Task) -> Raw:
@@ -94,15 +119,22 @@ def _named(name: str, part: str, config: DataConfig, task: Task) -> Raw:
         table, dropped = reviews.read(part or "products")
         note = f"{dropped} sentences dropped as ambiguous (mean rating within {reviews.AMBIGUOUS} of 0)"
         return Raw({"train": table}, f"vaderSentiment, {part or 'products'}", reviews.LABELS, notes=(note,))
-    if part:
+    if part and name != "lama":
         raise DataError(f"the set '{name}' has no parts, so '{name}:{part}' is unknown", do=f"write '{name}'")
     folder = find_folder(name)
+    if folder is not None and name == "lama":
+        tables, notes = lama.read(folder, part)
+        return Raw(tables, os.path.relpath(folder), None, NAMED[name].columns, notes)
     if folder is not None:
         # the nearest spelling, as this is recorded with results
-        return Raw(files.read_folder(folder), os.path.relpath(folder), files.read_label_names(folder))
+        columns = NAMED[name].columns
+        return Raw(files.read_folder(folder), os.path.relpath(folder), files.read_label_names(folder), columns)
     entry = NAMED[name]
+    if entry.hub is None:
+        do = f"set FOREWORD_DATA to a folder that holds {name}/, or give a path"
+        raise DataError(f"'{name}' is in no folder here", do=do)
     try:
-        return _hub(str(entry.hub), config, task, entry.hub_columns)
+        return _hub(entry.hub, config, task, entry.hub_columns)
     except DataError as error:
         do = f"set FOREWORD_DATA to a folder that holds {name}/, or give a path; for the hub: {error.do}"
         raise DataError(f"'{name}' is in no folder here, and not to be had: {error.what}", do=do) from None
@@ -121,7 +153,7 @@ def _split(
     if "validation" in indexed or ("test" in indexed and config.split.validation == 0):
         return {split: indexed[split] for split in SPLITS if split in indexed}, raw.notes
     shares = config.split.model_copy(update={"test": 0.0}) if "test" in indexed else config.split
-    made = splitting.cut(indexed["train"], task.fields, task.target, shares, raw.source)
+    made = splitting.cut(indexed["train"], task.inputs, task.target, shares, raw.source)
     cut = ", ".join(split for split in made if split != "train")
     note = (f"{cut} cut from the training rows (seed {shares.seed})",) if cut else ()
     return {split: rows for split in SPLITS if (rows := made.get(split) or indexed.get(split))}, (*raw.notes, *note)
@@ -135,6 +167,6 @@ def _limit(
         if split not in kept:
             raise DataError(f"there is no split '{split}' to limit", where=config.source, do=did_you_mean(split, kept))
         kept[split] = splitting.sample(kept[split], task.target, count, config.limit_seed)
-    if "train" in config.limit:
-        checking.check_classes(kept, task.target, names, f"{config.source}, data.limit.train")
+    if "train" in config.limit and names:
+        _check(kept, task, names, f"{config.source}, data.limit.train")
     return kept

@@ -10,17 +10,24 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Named:
-    """A known set: its task, its name on the hub, and how the hub calls the task's fields."""
+    """A known set: its task, what it calls the task's fields, its name on the hub, and what the hub calls them."""
 
     task: str
     hub: str | None = None
     hub_columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
+_EN_DE = {"source": "en", "translation": "de"}
 NAMED: dict[str, Named] = {
     "mrpc": Named("pair-classification", "nyu-mll/glue:mrpc", {"text1": "sentence1", "text2": "sentence2"}),
     "sst2": Named("classification", "nyu-mll/glue:sst2", {"text": "sentence"}),
     "reviews": Named("classification"),
+    "summarization": Named("summarization", "knkarthick/dialogsum", {"document": "dialogue"}),
+    "qa": Named("generative-qa"),
+    "ner_wnut17": Named("tagging"),
+    "lama": Named("knowledge-probing", columns={"subject": "sub_label", "object": "obj_label"}),
+    "translation_en_de": Named("translation", "bentrevett/multi30k", _EN_DE, _EN_DE),
 }
 
 

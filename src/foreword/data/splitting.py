@@ -1,4 +1,4 @@
-"""Seeded, stratified splits and samples that do not depend on the order of the rows in the file.
+"""Seeded splits and samples, stratified by class, that do not depend on the order of the rows in the file.
 
 Rows are ordered by sha256 of the seed and their own content. Rows with the same input always share a split, so that no
 test input has been trained on.
@@ -61,11 +61,11 @@ def _strata(
     """For each class its groups of rows with one input, in the seeded order."""
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
-        groups[canonical([row[field] for field in fields])].append(row)
+        groups[canonical([row.get(field) for field in fields])].append(row)
     strata: dict[int, list[list[Example]]] = defaultdict(list)
     for key in sorted(groups, key=lambda text: _hash(config.seed, text)):
         group = sorted(groups[key], key=canonical)
-        strata[group[0][target] if config.stratify else 0].append(group)
+        strata[_class(group[0], target) if config.stratify else 0].append(group)
     return [strata[name] for name in sorted(strata)]
 
 
@@ -107,11 +107,16 @@ def sample(rows: Sequence[Example], target: str, count: int, seed: int) -> tuple
         raise DataError(f"a limit of {count} rows leaves nothing", do="give data.limit a number of at least 1")
     classes: dict[int, list[Example]] = defaultdict(list)
     for row in sorted(rows, key=lambda r: _hash(seed, canonical(r))):
-        classes[row[target]].append(row)
+        classes[_class(row, target)].append(row)
     spread = [
         ((rank + 0.5) / len(members), label, rank) for label, members in classes.items() for rank in range(len(members))
     ]
     return tuple(classes[label][rank] for _, label, rank in sorted(spread)[:count])
+
+
+def _class(row: Example, target: str) -> int:
+    """The row's class; rows whose answer is a text or tags are all of one."""
+    return row[target] if isinstance(row[target], int) else 0
 
 
 def _hash(seed: int, text: str) -> bytes:

@@ -79,6 +79,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "macro_f1": Metric(macro_f1),
         "mcc": Metric(mcc),
         "loss": Metric(None, higher_is_better=False),
+        **dict.fromkeys(("span_f1", "span_precision", "span_recall"), Metric(None)),
+        **dict.fromkeys(("answer_f1", "exact_match"), Metric(None)),
+        **dict.fromkeys(("p_at_1", "p_at_10", "mrr"), Metric(None)),
     }
 )
 

@@ -7,7 +7,7 @@ the systems changes nothing but the sign of the difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,38 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, n: int = 10_000, seed: int = 0,
     return PairedTest(
         float(difference.mean()), _percentiles(drawn, level), p_value, difference.size, "paired bootstrap"
     )
+
+
+def paired_corpus_bootstrap(
+    a: Sequence[ArrayLike],
+    b: Sequence[ArrayLike],
+    statistic: Callable[[Floats], float],
+    n: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> PairedTest:
+    """`paired_bootstrap` for a metric that no example has by itself, such as BLEU (Koehn 2004, section 3.2).
+
+    **Arguments:** `a`, `b`: one array `[N, K]` of the examples' counts for each run (seed) of the two systems;
+    `statistic` maps the counts of a resample to a number, which is averaged over a system's runs.
+    """
+    runs = [[_scores(one, "examples", ndim=(2,)) for one in system] for system in (a, b)]
+    sizes = {len(one) for system in runs for one in system}
+    if not all(runs) or len(sizes) > 1:
+        raise DataError("a paired test needs the same examples of both systems", do="evaluate both on the same rows")
+    _check_level(level)
+    _check_resamples(n)
+
+    def difference(rows: NDArray[np.int64] | slice) -> float:
+        ours, theirs = (sum(statistic(one[rows]) for one in system) / len(system) for system in runs)
+        return ours - theirs
+
+    [size] = sizes
+    drawn = np.array([difference(rows) for block in _resamples(size, n, seed) for rows in block])
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (n + 1))
+    observed = difference(slice(None))
+    return PairedTest(observed, _percentiles(drawn, level), p_value, size, "paired bootstrap")
 
 
 def approximate_randomization(

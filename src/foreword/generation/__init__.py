@@ -3,6 +3,6 @@
 `generate` is the whole of it; `session` is one batch under way, upon which other schedules (serving) can be built.
 """
 
+from foreword.config import GenerationOptions as GenerationOptions
 from foreword.generation.generate import generate as generate
-from foreword.generation.options import GenerationOptions as GenerationOptions
 from foreword.generation.stopping import Generated as Generated

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from foreword.config import GenerationOptions
 from foreword.errors import ConfigError
-from foreword.generation.options import GenerationOptions
 from foreword.generation.session import Session
 from foreword.generation.stopping import Generated, Stopping
 

@@ -8,9 +8,9 @@ import torch
 
 from foreword.bank import Bank
 from foreword.batch import Item
+from foreword.config import GenerationOptions
 from foreword.errors import ConfigError, Unsupported
 from foreword.generation import beam, sampling
-from foreword.generation.options import GenerationOptions
 from foreword.generation.session import Session
 from foreword.generation.stopping import Generated, Stopping
 from foreword.injections import Weights

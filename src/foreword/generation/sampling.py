@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from foreword.generation.options import GenerationOptions
+from foreword.config import GenerationOptions
 
 
 def generator(seed: int, prompt: Sequence[int], sequence: int) -> torch.Generator:

@@ -29,7 +29,7 @@ class Session:
         self._bank = bank
         self._cache = DynamicCache(config=bank.backbone.model.config) if use_cache else None
         self._owners = batch.owners
-        self._prefix = bank.prefix(batch.owners)
+        self._prefix, self._twins = bank.prefix(batch.owners), bank.twins(batch.owners)
         self._mask = batch.mask
         # What the next pass runs: with a cache, only what the cache does not hold yet.
         self._embeds, self._positions, self._types = bank.embeds(batch), bank.positions(batch), batch.types
@@ -58,11 +58,13 @@ class Session:
         self._positions, self._types = self._positions[index], self._types[index]
         owners = tuple(self._owners[row] for row in rows)
         if owners != self._owners:
-            self._owners, self._prefix = owners, self._bank.prefix(owners)
+            self._owners, self._prefix, self._twins = owners, self._bank.prefix(owners), self._bank.twins(owners)
 
     def _run(self) -> Tensor:
         backbone = self._bank.backbone
         # A new carrier of the same tensors: it keeps the masks of its pass, which the next pass has no use for.
         prefix = None if self._prefix is None else backbone.prefix(self._prefix.layers)
-        hidden = backbone.forward(self._embeds, self._mask, self._positions, self._types, prefix, self._cache)
+        hidden = backbone.forward(
+            self._embeds, self._mask, self._positions, self._types, prefix, self._cache, twins=self._twins
+        )
         return backbone.logits(hidden[:, -1]).float()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from foreword.generation.options import GenerationOptions
+from foreword.config import GenerationOptions
 
 Reason = Literal["eos", "stop", "length"]
 

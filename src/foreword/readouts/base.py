@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +12,26 @@ from torch import Tensor, nn
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
+from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
+from foreword.text.rows import Row
+
+Label = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ReadoutSetup:
-    """What a readout is built from. `segments`: of the template; `seed` decides the first values."""
+    """What a readout is built from.
+
+    `segments`: of the template; `seed` decides the first values; `spot`: the field that answers point into, if any.
+    """
 
     backbone: Backbone
     labels: tuple[str, ...]
     answer_prefix: str
     segments: int = 1
     seed: int = 0
+    spot: str = ""
 
     def generator(self) -> torch.Generator:
         """A fresh generator for the first values, another than the method's."""
@@ -34,10 +42,12 @@ class Readout(nn.Module, ABC):
     """Hidden states to one score a label.
 
     A subclass is one file: its `Config`, its parameters if any, which rows it needs of an example, and how it scores.
+    `answer`: what it answers with, which has to be what the task asks for.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[ReadoutConfig]]
+    answer: ClassVar[Answer] = "class"
     stop: int | None = None
     """How many layers are run for it; None for all, with what the model does behind them."""
 
@@ -48,6 +58,10 @@ class Readout(nn.Module, ABC):
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple:
         """The rows that one example needs."""
 
+    def labelled(self, encoder: Encoder, example: dict[str, str], target: Any) -> tuple[tuple[Row, ...], Label]:
+        """The rows of an example whose answer is known, and the label that goes with them."""
+        return self.encode(encoder, example), int(target)
+
     def reads(self, batch: Batch) -> Tensor | None:
         """`[b, A]`, the places whose hidden states are read (-1 for none); None where all are."""
         return None
@@ -57,6 +71,7 @@ class Readout(nn.Module, ABC):
         """`[n, C]` scores whose softmax is the probability of each label.
 
         `hidden`: `[b, T, H]` for the b rows of `batch`, which are those of n items; only the places of `reads` count.
+        Where an item has several labels, `[m, C]`: the items' one after another.
         """
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from foreword.errors import TemplateError, did_you_mean
 from foreword.text import pieces as runs
 from foreword.text.pieces import NOWHERE, Frame, Piece
 from foreword.text.rows import Row
+from foreword.text.shortening import dropped, windows_over
+from foreword.text.spots import spots_of
 from foreword.text.template import Field, Mask, Part, Sep, Soft, Template, Text, value_of
 
 if TYPE_CHECKING:
@@ -29,13 +31,18 @@ _Item = Piece | Soft | Sep
 
 
 class _Place(NamedTuple):
-    """A place of a row that is being built; `slot` is the field that it may be cut from, or -1."""
+    """A place of a row that is being built; `slot` is the field that it may be cut from, or -1.
+
+    `start`, `end`: the characters of the spotted field that it covers, or -1.
+    """
 
     id: int
     type: int
     soft: int = -1
     slot: int = NOWHERE
     mask: bool = False
+    start: int = NOWHERE
+    end: int = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -115,38 +122,88 @@ class Encoder:
         return next(token for token in ids if token is not None)
 
     def encode(
-        self, example: Mapping[str, str], masks: int = 1, continuation: Sequence[int] = (), reserve: int = 0
+        self,
+        example: Mapping[str, Any],
+        masks: int = 1,
+        continuation: Sequence[int] = (),
+        reserve: int = 0,
+        spot: str | None = None,
     ) -> Row:
         """The row of one example.
 
         **Arguments:** `masks` mask tokens stand at `{mask}` on a masked model; `continuation` ids follow the text of a
         causal model, whose row then has `len(continuation) + 1` answers; `reserve` places are left free, so that the
-        text is cut as it is in a longer variant of this row.
+        text is cut as it is in a longer variant of this row; `spot` names the field whose words (where its value is a
+        sequence of them) or tokens are the row's answers, those of its last use in the template.
 
         **Raises** `DataError` for a missing field; `TemplateError` where what may not be cut does not fit.
         """
         if self.kind == "masked" and continuation:
             raise ValueError("a masked model's row takes masks, not a continuation")
-        head, frame = self._head
-        body = self._places([*head, *self._items(example), *self._tail], frame, masks)
-        body += [_Place(token, frame.text_types[0]) for token in continuation]
-        around = len(frame.prefix) + len(frame.suffix)
+        body, around = self._body(example, masks, spot)
+        body += [_Place(token, self._head[1].text_types[0]) for token in continuation]
         cut = self._cuts(body, around + len(body) + reserve - self.max_length, around + reserve)
-        body = _without(body, cut, self.keep)
+        gone = dropped([place.slot for place in body], cut, self.keep)
+        row = self._row(body, gone, len(continuation), None if spot is None else example[spot])
+        return replace(row, cut=len(gone))
+
+    def windows(self, example: Mapping[str, Any], spot: str, overlap: int) -> tuple[Row, ...]:
+        """The rows of one example, in which the field `spot` is read in windows and nothing is cut.
+
+        Windows are as long as there is room, and share `overlap` tokens with the one before (`foreword.text.spots`).
+
+        **Raises** `TemplateError` where the room for the field is not longer than the overlap.
+        """
+        body, around = self._body(example, 1, spot)
+        mine = [index for index, place in enumerate(body) if place.slot == self._slot(spot)]
+        room = self.max_length - around - len(body) + len(mine)
+        if len(mine) > room <= overlap:
+            raise TemplateError(
+                f"beside all else, a row has room for {max(room, 0)} tokens of '{spot}', and windows over it share "
+                f"{overlap}",
+                where=str(self.template),
+                do="raise max_length, lower the windows' stride, or use fewer virtual tokens",
+            )
+        rows = []
+        for window in windows_over(len(mine), room, overlap):
+            rows.append(self._row(body, {*mine[: window.start], *mine[window.stop :]}, 0, example[spot]))
+        return tuple(rows)
+
+    def _body(self, example: Mapping[str, Any], masks: int, spot: str | None) -> tuple[list[_Place], int]:
+        """The row between the special tokens around it, and how many these are."""
+        head, frame = self._head
+        body = self._places([*head, *self._items(example, self._slot(spot)), *self._tail], frame, masks)
+        return body, len(frame.prefix) + len(frame.suffix)
+
+    def _row(self, body: Sequence[_Place], gone: set[int], continuation: int, spotted: Any) -> Row:
+        """The row of what is left of `body`; its answers point into `spotted`, unless that is None."""
+        frame = self._head[1]
+        kept = [index for index in range(len(body)) if index not in gone]
         places = [
             *map(_Place, frame.prefix, frame.prefix_types),
-            *body,
+            *(body[index] for index in kept),
             *map(_Place, frame.suffix, frame.suffix_types),
         ]
+        answers, seen = self._answers(places, continuation), []
+        if spotted is not None:
+            where = {index: place for place, index in enumerate(kept, len(frame.prefix))}
+            found = spots_of(spotted, [(place.start, place.end) for place in body])
+            seen = [(where[index], spot) for index, spot in found if index in where]
+            answers = tuple(place for place, _ in seen)
         cls_id = self.tokenizer.cls_token_id
         return Row(
             ids=tuple(place.id for place in places),
             soft=tuple(place.soft for place in places),
             types=tuple(place.type for place in places),
             cls=frame.prefix.index(cls_id) if cls_id in frame.prefix else None,
-            answers=self._answers(places, len(continuation)),
-            cut=sum(cut.values()),
+            answers=answers,
+            spots=tuple(spot for _, spot in seen),
         )
+
+    def _slot(self, field: str | None) -> int:
+        """The slot of the field's last use, or -1."""
+        parts = enumerate(self._parts[len(self._front) :])
+        return max((slot for slot, part in parts if isinstance(part, Field) and part.name == field), default=NOWHERE)
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
@@ -222,7 +279,7 @@ class Encoder:
             pieces += [Piece(before), *(contents[index] if index < len(contents) else ())]
         return [*pieces, Piece(text)]
 
-    def _items(self, example: Mapping[str, str]) -> list[_Item]:
+    def _items(self, example: Mapping[str, Any], spotted: int = NOWHERE) -> list[_Item]:
         """The template's parts with the example's values, the causal model's answer left out."""
         items: list[_Item] = []
         for slot, part in enumerate(self._parts[len(self._front) :]):
@@ -230,7 +287,7 @@ class Encoder:
                 case Text(text):
                     items.append(Piece(text))
                 case Field(name):
-                    items.append(Piece(value_of(example, name), slot=slot, plain=True))
+                    items.append(Piece(value_of(example, name), slot, plain=True, spotted=slot == spotted))
                 case Mask() if self.kind == "masked":
                     items.append(Piece(str(self.tokenizer.mask_token), mask=True))
                 case Sep():
@@ -274,10 +331,11 @@ class Encoder:
             if isinstance(item, Soft):
                 run = runs.trim_end(run, " \t")
             if after_soft and self._adds_space and run and run[0].text.startswith(" "):
-                run = [replace(run[0], text=run[0].text[1:]), *run[1:]]
+                run = [run[0].without_front(1), *run[1:]]
             type_ = frame.text_types[segment]
             for token in runs.tokenize(run, self.tokenizer, self._special):
-                places += [_Place(token.id, type_, slot=token.slot, mask=token.mask)] * (masks if token.mask else 1)
+                place = _Place(token.id, type_, NOWHERE, token.slot, token.mask, token.start, token.end)
+                places += [place] * (masks if token.mask else 1)
             run, after_soft = [], isinstance(item, Soft)
             if isinstance(item, Soft):
                 places += [_Place(self.pad_id, type_, soft=virtual + index) for index in range(item.length)]
@@ -327,43 +385,5 @@ class Encoder:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CutSummary:
-    """What shortening did to a set of rows: `rows` of `total` lost `tokens` tokens."""
-
-    rows: int
-    total: int
-    tokens: int
-    message: str
-
-    @property
-    def share(self) -> float:
-        """The share of the rows that lost something, between 0 and 1."""
-        return self.rows / self.total if self.total else 0.0
-
-
-def cut_summary(rows: Sequence[Row], encoder: Encoder) -> CutSummary:
-    """What was cut from rows that `encoder` made, with a sentence to tell the user."""
-    cut = [row.cut for row in rows if row.cut]
-    if not cut:
-        return CutSummary(0, len(rows), 0, f"none of {len(rows)} rows was longer than {encoder.max_length} tokens")
-    fields = encoder.template.fields if encoder.shorten is None else encoder.shorten
-    end = "end" if encoder.keep == "start" else "start"
-    message = (
-        f"{len(cut)} of {len(rows)} rows {'was' if len(cut) == 1 else 'were'} longer than {encoder.max_length} tokens; "
-        f"{sum(cut)} tokens were cut from the {end} of {', '.join(fields)}"
-    )
-    return CutSummary(len(cut), len(rows), sum(cut), message)
-
-
 def _only_pieces(items: Sequence[_Item]) -> list[Piece]:
     return [item for item in items if isinstance(item, Piece)]
-
-
-def _without(body: list[_Place], cut: Mapping[int, int], keep: Literal["start", "end"]) -> list[_Place]:
-    """The places left when each slot has lost its number of tokens at the end that is not kept."""
-    dropped: set[int] = set()
-    for slot, count in cut.items():
-        indices = [index for index, place in enumerate(body) if place.slot == slot]
-        dropped.update(indices[-count:] if keep == "start" else indices[:count])
-    return [place for index, place in enumerate(body) if index not in dropped] if dropped else body

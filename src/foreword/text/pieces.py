@@ -24,21 +24,33 @@ class Piece:
     """A stretch of text before it is tokenised.
 
     `slot`: index of the template's field whose tokens may be cut here, or -1. `plain`: the text comes from data, so a
-    special token's name in it ("[SEP]", "<|im_end|>") is only text. `mask`: this is the mask token.
+    special token's name in it ("[SEP]", "<|im_end|>") is only text. `mask`: this is the mask token. `spotted`: its
+    tokens are to say which characters they cover, counted with the `skipped` ones that were taken from its front.
     """
 
     text: str
     slot: int = NOWHERE
     plain: bool = False
     mask: bool = False
+    spotted: bool = False
+    skipped: int = 0
+
+    def without_front(self, count: int) -> Piece:
+        """This piece without its first `count` characters."""
+        return replace(self, text=self.text[count:], skipped=self.skipped + count)
 
 
 class Token(NamedTuple):
-    """A token of a run: its id, the slot that it may be cut from (or -1), and whether it is the mask."""
+    """A token of a run: its id, the slot that it may be cut from (or -1), and whether it is the mask.
+
+    `start`, `end`: the characters of the spotted piece that it covers, white space at its ends aside; -1 for none.
+    """
 
     id: int
     slot: int
     mask: bool
+    start: int = NOWHERE
+    end: int = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ def trim_start(pieces: Sequence[Piece], characters: str | None = None) -> list[P
             return list(pieces[index:])
         text = piece.text.lstrip(characters)
         if text:
-            return [replace(piece, text=text), *pieces[index + 1 :]]
+            return [piece.without_front(len(piece.text) - len(text)), *pieces[index + 1 :]]
     return []
 
 
@@ -139,10 +151,32 @@ def _tokens(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase, split_s
         verbose=False,
     )
     owner = [index for index, piece in enumerate(pieces) for _ in piece.text]
+    spotted = _spotted(pieces)
     for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
         piece = pieces[index] if (index := _owner(text, owner, start, end)) >= 0 else None
         mask = piece is not None and piece.mask and token == tokenizer.mask_token_id
-        yield Token(token, NOWHERE if piece is None else piece.slot, mask)
+        yield Token(token, NOWHERE if piece is None else piece.slot, mask, *_covered(text, spotted, start, end))
+
+
+def _spotted(pieces: Sequence[Piece]) -> tuple[int, int, int]:
+    """Where the spotted piece stands in the joined text, first and last, and what was taken from its front."""
+    start = 0
+    for piece in pieces:
+        if piece.spotted:
+            return start, start + len(piece.text), piece.skipped
+        start += len(piece.text)
+    return 0, 0, 0
+
+
+def _covered(text: str, spotted: tuple[int, int, int], start: int, end: int) -> tuple[int, int]:
+    """The characters of the spotted piece that the token at `text[start:end]` covers."""
+    first, last, skipped = spotted
+    start, end = max(start, first), min(end, last)
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return (start - first + skipped, end - first + skipped) if start < end else (NOWHERE, NOWHERE)
 
 
 def _owner(text: str, owner: Sequence[int], start: int, end: int) -> int:

@@ -7,6 +7,15 @@ V vocabulary, F forewords in a bank.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Spot(NamedTuple):
+    """What of a field stands at a place: its `number` (of a word, or of a token), characters `start` … `end` - 1."""
+
+    number: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,8 @@ class Row:
     `types`: segment ids (0, and 1 after the separator) for families that use them.
     `cls`: place of the classification token, or None where the tokenizer has none.
     `answers`: places that the answer is read at. Masked models: the mask tokens. Causal models: the places whose
-    next-token distribution scores the answer's tokens, in order.
+    next-token distribution scores the answer's tokens, in order. Where the answer points into a field: the places of
+    its words (the first token of each) or of its tokens, and `spots` says what of the field stands there.
     `cut`: how many text tokens were removed to fit.
     """
 
@@ -28,6 +38,7 @@ class Row:
     cls: int | None
     answers: tuple[int, ...]
     cut: int = 0
+    spots: tuple[Spot, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

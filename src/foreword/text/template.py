@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foreword.errors import DataError, TemplateError, did_you_mean, is_text
 
@@ -188,11 +188,13 @@ class Template:
         return "".join(_written(part) for part in self.parts)
 
 
-def value_of(example: Mapping[str, str], name: str) -> str:
-    """The example's text in the field `name`. **Raises** `DataError` where there is none."""
+def value_of(example: Mapping[str, Any], name: str) -> str:
+    """The example's text in the field `name`; words are joined by single spaces. **Raises** `DataError` for no text."""
     if name not in example:
         raise DataError(f"an example has no field '{name}'", do=did_you_mean(name, example))
     value = example[name]
+    if isinstance(value, tuple | list) and all(isinstance(word, str) for word in value):
+        value = " ".join(value)
     if not isinstance(value, str):
         raise DataError(
             f"the field '{name}' of an example is {type(value).__name__}, not text",

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from foreword.backbone.backbone import Backbone
 from foreword.bank import Bank
 from foreword.batch import Batch, Item, collate, pieces
+from foreword.evaluation.scoring import summed_loss
 from foreword.injections import Injection
 from foreword.readouts.base import Readout
 from foreword.text.encoder import Encoder
@@ -34,7 +34,7 @@ class Share:
 
 
 def backward(bank: Bank, shares: Sequence[Share], max_tokens: int, max_items: int | None = None) -> list[float]:
-    """Gradients of the sum of the shares' mean losses; each share's loss.
+    """Gradients of the sum of the shares' mean losses; each share's loss, a mean over its classes or its tokens.
 
     A step that is larger than the token budget runs in pieces whose gradients add up; each injection is compiled once
     whatever the pieces, and its own history is gone through once.
@@ -47,14 +47,14 @@ def backward(bank: Bank, shares: Sequence[Share], max_tokens: int, max_items: in
     for share, cut in zip(shares, cuts, strict=True):
         bank.put(share.owner, cut.held if cut else share.injection, _Reading(share))
     number = {share.owner: i for i, share in enumerate(shares)}
+    counts = [max(1, sum(item.labelled for item in share.items)) for share in shares]  # words may all be cut off
     totals = [0.0] * len(shares)
     for group in groups:
         batch = collate([items[i] for i in group], bank.backbone.pad_id, device=str(bank.backbone.device))
         parts: list[Tensor] = []
         for numbers, scores in bank.scores(batch):
             which = number[items[group[numbers[0]]].owner or ""]
-            labels = batch.labels[torch.tensor(numbers, device=scores.device)]
-            loss = cross_entropy(scores.float(), labels, reduction="sum") / len(shares[which].items)
+            loss = summed_loss(scores, batch.labels[torch.tensor(numbers, device=scores.device)]) / counts[which]
             totals[which] += float(loss.detach())
             parts.append(loss)
         torch.stack(parts).sum().backward()

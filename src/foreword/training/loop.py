@@ -24,8 +24,9 @@ from foreword.bank import Bank
 from foreword.batch import Item
 from foreword.config import TrainingConfig
 from foreword.errors import ArtifactError, ConfigError, ForewordError, Interrupted, did_you_mean
+from foreword.evaluation.measuring import evaluate
 from foreword.evaluation.metrics import METRICS, defined
-from foreword.evaluation.scoring import GROUP, Scored, evaluate_items
+from foreword.evaluation.scoring import GROUP, Scored
 from foreword.tasks.base import Task
 from foreword.training import checkpoint
 from foreword.training.batching import epoch_batches
@@ -84,18 +85,30 @@ def schedule_of(assembly: Assembly, rows: int) -> Schedule:
 
 def check_training(config: TrainingConfig, task: Task, validated: bool, classes: int) -> None:
     """**Raises** `ConfigError` for what the task or the data does not have: a metric, validation rows, pairs."""
-    known = {*defined(task.metrics, classes), "loss"}
-    if config.metric in task.metrics and config.metric not in known:
+    measured = {"class": defined(task.metrics, classes), "text": ()}.get(task.answer, task.metrics)
+    known = {*measured, "loss"}
+    metric = config.metric or task.selects_by
+    if task.answer == "text" and metric != "loss":
         raise ConfigError(
-            f"training.metric: {config.metric} is for two classes, and there are {classes}",
+            f"training.metric: {metric}; while a run for {task.name} is trained, its loss alone is measured",
+            do="leave training.metric out; the texts are written and scored when the run ends",
+        )
+    if metric in task.metrics and metric not in known:
+        raise ConfigError(
+            f"training.metric: {metric} is for two classes, and there are {classes}",
             do="set training.metric: macro_f1",
         )
-    if config.metric not in known:
-        raise ConfigError(f"training.metric: unknown metric '{config.metric}'", do=did_you_mean(config.metric, known))
+    if metric not in known:
+        raise ConfigError(f"training.metric: unknown metric '{metric}'", do=did_you_mean(metric, known))
     if config.patience is not None and not validated:
         raise ConfigError("early stopping needs validation rows, and there are none", do="take out training.patience")
-    if config.swap_pairs and len(task.fields) != 2:
-        raise ConfigError(f"training.swap_pairs is for tasks of two texts, and {task.name} has {len(task.fields)}")
+    if config.swap_pairs and (len(task.fields) != 2 or task.answer != "class"):
+        raise ConfigError(f"training.swap_pairs is for classes of two like texts, which {task.name} does not have")
+
+
+def metric_of(assembly: Assembly) -> str:
+    """What the run's best step is chosen by."""
+    return assembly.config.training.metric or assembly.reader.task.selects_by
 
 
 class Loop:
@@ -120,7 +133,7 @@ class Loop:
     ) -> None:
         self.assembly, self.train_items, self.validation = assembly, train, validation
         self.swapped, self.route = swapped, route
-        self.config = assembly.config.training
+        self.config, self.metric = assembly.config.training, metric_of(assembly)
         self.folder, self.reporter, self.log, self.run_id = folder, reporter or Silent(), log, run
         self.trained: dict[str, torch.nn.Parameter] = assembly.trained()
         self.schedule = schedule_of(assembly, len(train))
@@ -249,11 +262,11 @@ class Loop:
             self.best, progress.best_step = self._copy(), progress.step
             return
         measured = self.evaluate(self.validation).metrics
-        score = measured[self.config.metric]
+        score = measured[self.metric]
         progress.curve.append(
             {"step": progress.step, "loss": loss, **{f"validation.{k}": v for k, v in measured.items()}}
         )
-        higher = METRICS[self.config.metric].higher_is_better
+        higher = METRICS[self.metric].higher_is_better
         if progress.best is None or (score > progress.best if higher else score < progress.best):
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
             self.best = self._copy()
@@ -269,7 +282,8 @@ class Loop:
         with torch.no_grad():  # the front, too, is run without dropout
             injection = self.route.compiled(self.assembly.backbone, self.assembly.method.at_rest())
         self.bank.put(items[0].owner or OWNER, injection, self.assembly.readout)
-        return evaluate_items(self.bank, items, self.assembly.reader.task.metrics, self.config.max_tokens)
+        reader = self.assembly.reader
+        return evaluate(self.bank, items, reader.task, reader.labels, self.config.max_tokens, quick=True)
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -330,11 +344,12 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
 def step_together(loops: Sequence[Loop]) -> list[float]:
     """One step of each run, in one pass; their losses.
 
-    Rows of one length share a pass, whatever their run. A readout with dropout draws for its rows in their order, so a
-    run with one takes a pass of its own.
+    Rows of one length share a pass, whatever their run. A readout with dropout draws for its rows in their order, and
+    dropout at sites for the batch, so a run with either takes a pass of its own.
     """
     shares = [loop.share(loop.begin()) for loop in loops]
-    joint = [share for share in shares if len(shares) > 1 and not getattr(share.readout, "dropout", 0)]
+    drawing = [share for share in shares if getattr(share.readout, "dropout", 0) or share.injection.random]
+    joint = [share for share in shares if len(shares) > 1 and share not in drawing]
     alone = [share for share in shares if share not in joint]
     found: dict[str, float] = {}
     budget = max(loop.config.max_tokens for loop in loops)

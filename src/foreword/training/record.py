@@ -16,8 +16,9 @@ from foreword.artifacts.manifest import machine, versions
 from foreword.assembly import Assembly
 from foreword.data import Dataset
 from foreword.errors import ForewordError
-from foreword.evaluation import baselines
+from foreword.evaluation.measuring import majority
 from foreword.evaluation.scoring import Scored
+from foreword.tasks.base import Task
 from foreword.training.checkpoint import Progress
 from foreword.training.plan import Plan
 
@@ -46,6 +47,7 @@ def record(
         "backbone": assembly.backbone.name,
         "seed": config.seed,
         "labels": list(dataset.labels),
+        "notes": list(dataset.notes),
         "f1_of": dataset.labels[1] if len(dataset.labels) == 2 else None,
         "train": {
             "rows": rows,
@@ -55,7 +57,7 @@ def record(
             "best_step": progress.best_step,
             "stopped_early": progress.stopped_early,
         },
-        **{split: _split(dataset, split, one) for split, one in scored.items()},
+        **{split: _split(dataset, split, one, assembly.reader.task) for split, one in scored.items()},
         "seconds": round(progress.seconds, 2),
         "scoring_seconds": round(scoring_seconds, 2),
         "cut": dict(cut),
@@ -75,18 +77,20 @@ def record(
     }
 
 
-def _split(dataset: Dataset, split: str, scored: Scored) -> dict[str, Any]:
-    train = [row["label"] for row in dataset.rows("train")]
-    targets = [row["label"] for row in dataset.rows(split)]
-    names = [name for name in scored.metrics if name != "loss"]
-    majority = baselines.majority_scores(train, targets, len(dataset.labels), names)
-    return {
-        "rows": len(targets),
+def _split(dataset: Dataset, split: str, scored: Scored, task: Task) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "rows": len(scored.predictions),
         **{name: round(value, 6) for name, value in scored.metrics.items()},
         "degenerate": scored.degenerate,
-        "majority": {name: round(value, 6) for name, value in majority.items()},
         "predictions": scored.predictions,
     }
+    line = majority(task, dataset.labels, dataset.rows("train"), dataset.rows(split), list(scored.metrics))
+    if line is not None:
+        found["majority"] = {name: round(value, 6) for name, value in line.items()}
+    if scored.by_row or line is None:
+        found["by_row"] = {name: [round(value, 6) for value in values] for name, values in scored.by_row.items()}
+        found["notes"] = scored.notes
+    return found
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:

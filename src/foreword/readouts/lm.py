@@ -1,0 +1,74 @@
+"""The language model itself: the answer is a text that it writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Batch
+from foreword.config import GenerationOptions, ReadoutConfig
+from foreword.errors import Unsupported
+from foreword.readouts.base import Label, Readout, ReadoutSetup, places
+from foreword.tasks.base import Answer
+from foreword.text.encoder import Encoder
+from foreword.text.rows import Row
+
+
+class LanguageModel(Readout):
+    """Trained by the cross-entropy of the target's tokens and of the end token, and used by generation.
+
+    It has no parameters. The head is computed at the target's places alone. Of several targets that would be right, the
+    first is trained on.
+    """
+
+    name: ClassVar[str] = "lm"
+    answer: ClassVar[Answer] = "text"
+
+    class Config(ReadoutConfig, GenerationOptions):
+        """How the answer is written; `max_new_tokens` is the room for it, and a longer target is cut in training.
+
+        A prompt is cut so that the answer fits behind it, in training as in use.
+        """
+
+        name: Literal["lm"] = "lm"
+
+    def __init__(self, config: Config, setup: ReadoutSetup) -> None:
+        super().__init__(config, setup)
+        backbone = setup.backbone
+        if backbone.kind != "causal":
+            raise Unsupported(
+                f"{backbone.name} ({backbone.family}) is a masked model and writes no text", do="use a causal model"
+            )
+        backbone.require("head")
+        if backbone.tokenizer.eos_token_id is None:
+            raise Unsupported(f"the tokenizer of {backbone.name} has no end token, so no text would ever end")
+        self.options: GenerationOptions = config
+        self.prefix, self.tokenizer = setup.answer_prefix, backbone.tokenizer
+
+    def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
+        return (encoder.encode(example, reserve=self.options.max_new_tokens),)
+
+    def labelled(self, encoder: Encoder, example: dict[str, str], target: Any) -> tuple[tuple[Row, ...], Label]:
+        ids = self.ids(target[0])
+        row = encoder.encode(example, continuation=ids[:-1], reserve=self.options.max_new_tokens - len(ids) + 1)
+        return (row,), ids
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of an answer, the end token included, as many as there is room for."""
+        own = self.tokenizer(self.prefix + text, add_special_tokens=False, verbose=False)["input_ids"]
+        return (*own, self.tokenizer.eos_token_id)[: self.options.max_new_tokens]
+
+    def prompt(self, row: Row) -> Row:
+        """A row without its answer."""
+        size = row.answers[0] + 1
+        return replace(row, ids=row.ids[:size], soft=row.soft[:size], types=row.types[:size], answers=row.answers[:1])
+
+    def reads(self, batch: Batch) -> Tensor:
+        return batch.answers
+
+    def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
+        read = batch.answers >= 0
+        return backbone.logits(places(hidden, batch.answers.clamp(min=0))[read])

@@ -1,0 +1,145 @@
+"""The laws for answers that are texts: a method's rows are trained by their tokens and used by generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from foreword.bank import Bank
+from foreword.batch import collate
+from foreword.errors import ConfigError, Unsupported
+from foreword.evaluation.scoring import summed_loss
+from foreword.evaluation.writing import token_loss, written
+from foreword.training.loop import Loop, Silent
+from foreword.training.route import follow, route_of
+from support.backbones import CAUSAL, shared
+from support.forewords import METHODS, TRAINED, bank_of, gradients, grid, items, make, near
+
+ROWS = (
+    {"source": "The film was great.", "translation": ("it was wonderful",)},
+    {"source": "A boring and awful movie", "translation": ("not good, not good", "bad")},
+    {"source": "good", "translation": ("yes",)},
+    {"source": "The story was terrible and the acting was bad", "translation": ("the product broke after two days",)},
+)
+_LEFT_OUT = ("linear-probe", "prompt-labels")  # nothing to train, and no labels to begin with
+WRITING = [name for name in TRAINED if name not in _LEFT_OUT and "template" not in METHODS[name]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREWORD_CACHE", str(tmp_path))
+
+
+def writer(family, method, **changes):
+    settings = {"max_tokens": 400, "task": "translation", "template": "{source} means{mask}", **changes}
+    readout = {"name": "lm", "max_new_tokens": 8}
+    return make(family, method, readout, backbone=shared(family), rows=ROWS, labels=(), **settings)
+
+
+@pytest.mark.parametrize(("family", "method"), grid(WRITING, CAUSAL))
+def test_the_loss_is_that_of_the_target_tokens_and_no_route_changes_it(family, method, law):
+    assembly = writer(family, method)
+    assembly.method.eval()
+    rows = items(assembly, ROWS)
+    whole = Loop(assembly, rows, rows)
+    whole.bank.whole = True
+    slow, slow_gradients = whole.backward(rows), gradients(assembly)
+    bank = bank_of({"run": assembly})
+    with torch.no_grad():  # from the logits of every place, row by row
+        total = 0.0
+        for item in rows:
+            batch = collate([item], bank.backbone.pad_id)
+            places = batch.answers
+            logits = bank.logits(batch, torch.arange(batch.ids.shape[1])[None])[0].log_softmax(-1)
+            total -= sum(float(logits[p, t]) for p, t in zip(places[0].tolist(), item.label, strict=True))
+    assert slow == pytest.approx(total / sum(len(item.label) for item in rows), rel=1e-4)
+    assert token_loss(bank, rows, 400) == pytest.approx(slow, rel=1e-4)
+    route = route_of(assembly, {"train": rows})
+    routed = follow(route, assembly, {"train": rows})["train"]
+    for parameter in assembly.trained().values():
+        parameter.grad = None
+    loop = Loop(assembly, routed, routed, route=route)
+    assert loop.backward(routed) == pytest.approx(slow, rel=1e-4)
+    near(gradients(assembly), slow_gradients)
+    law(8)
+
+
+@pytest.mark.parametrize(("family", "method"), grid([m for m in METHODS if m in WRITING or m == "hard"], CAUSAL))
+def test_what_is_written_alone_and_in_a_mixed_batch_is_the_same(family, method, law):
+    one, other = writer(family, method, seed=1), writer(family, "hard")
+    bank = bank_of({"one": one, "other": other})
+    mixed = [*items(one, ROWS, "one"), *items(other, ROWS, "other")]
+    together = written(bank, mixed, 4000)
+    assert together == [written(bank, [item], 4000)[0] for item in mixed]
+    law(4)
+
+
+class Enough(Exception):
+    pass
+
+
+class Watcher(Silent):
+    def __init__(self, below: float) -> None:
+        self.below = below
+
+    def evaluated(self, step, metrics):
+        assert list(metrics) == ["loss"]
+        if metrics["loss"] < self.below:
+            raise Enough
+
+
+def test_texts_can_be_learned_by_heart_and_are_then_written(law):
+    settings = {"schedule": "constant", "learning_rate": 0.003, "max_steps": 600, "epochs": 1000, "evaluate_every": 10}
+    assembly = writer("llama", "full", **settings)
+    rows = items(assembly, ROWS)
+    with pytest.raises(Enough):
+        Loop(assembly, rows, rows, reporter=Watcher(0.1)).run()
+    tokenizer = assembly.backbone.tokenizer
+    for text, row in zip(written(bank_of({"run": assembly}), rows, 4000), ROWS, strict=True):
+        told = tokenizer.decode(assembly.readout.ids(row["translation"][0]), skip_special_tokens=True)
+        assert text == told.strip()
+    law(13)
+
+
+@pytest.mark.parametrize("method", ["prompt-random", "p-tuning-mlp", "v2-random"])
+def test_a_few_vectors_halve_the_loss_of_a_random_model(method, law):
+    rate = 0.01 if method == "p-tuning-mlp" else 0.1
+    settings = {"schedule": "constant", "learning_rate": rate, "max_steps": 300, "epochs": 1000, "evaluate_every": 10}
+    assembly = writer("llama", method, **settings)
+    rows = items(assembly, ROWS[:1])  # all that a random head can be steered to is one text
+    start = token_loss(bank_of({"run": assembly}), rows, 400)
+    with pytest.raises(Enough):
+        Loop(assembly, rows, rows, reporter=Watcher(start / 2)).run()
+    law(13)
+
+
+def test_prompts_are_cut_alike_in_training_and_in_use():
+    assembly = writer("llama", "prompt-random")
+    long = {"source": "it was good " * 60, "translation": ("yes it was",)}
+    trained, used = assembly.reader.item(long), assembly.reader.item({"source": long["source"]})
+    assert used.rows[0].cut == trained.rows[0].cut > 0
+    assert assembly.readout.prompt(trained.rows[0]) == used.rows[0]
+    assert len(used.rows[0]) + 8 <= assembly.backbone.geometry.positions
+
+
+def test_unknown_labels_are_no_loss():
+    scores = torch.randn(3, 5)
+    labels = torch.tensor([[1, 2], [4, -1]])
+    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([1, 2, 4]), reduction="sum")
+    torch.testing.assert_close(summed_loss(scores, labels), expected)
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(Unsupported, match="writes no text"):
+        make("bert", "prompt-random", {"name": "lm"}, rows=ROWS, labels=(), task="translation", template="{source}")
+    with pytest.raises(ConfigError, match="are texts, and the readout linear gives classes"):
+        make("llama", "prompt-random", "last", rows=ROWS, labels=(), task="translation", template="{source}")
+    with pytest.raises(ConfigError, match="are classes, and the readout lm gives texts"):
+        make("llama", "prompt-random", {"name": "lm"})
+    with pytest.raises(ConfigError, match="there are none"):
+        writer("llama", "prompt-labels")
+    assembly = writer("llama", "prompt-random")
+    with pytest.raises(ConfigError, match="no readout that writes"):
+        written(Bank(assembly.backbone), items(assembly, ROWS, None), 400)
