@@ -83,6 +83,18 @@ CASES: tuple[Case, ...] = (
         "same. PEFT's classifier would read the first virtual token; here it is made to read [CLS].",
     ),
     Case(
+        name="mrpc-lora",
+        title="MRPC, MiniLM, LoRA on queries and values, r 8",
+        sides=MRPC_SIDES,
+        settings=MRPC | {"method": "lora", "r": 8, "alpha": 16},
+        targets={"trainer": 1.0, "peft": 1.0},
+        checked=("peft",),
+        steps=12,
+        check_steps=5,
+        notes="Low-rank terms in every layer, so nothing can be kept or run once; what is left is the last layer, run "
+        "for the place that is read, and padding.",
+    ),
+    Case(
         name="smollm-p100",
         title="SmolLM2 prompt tuning, P 100, T 64, B 16, labels on the last 8 tokens",
         sides=FRONT_SIDES,

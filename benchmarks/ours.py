@@ -69,7 +69,7 @@ class Looped(Side):
 
 
 def mrpc(settings: Settings) -> Side:
-    """Classification of MRPC by [CLS] and a linear layer, with P-Tuning v1 or v2."""
+    """Classification of MRPC by [CLS] and a linear layer, with P-Tuning v1 or v2, or LoRA."""
     mrpc_data(settings)
     named_model("minilm-l6")
     side = Looped(settings, _mrpc_method(settings), {"name": "linear", "position": "cls"})
@@ -78,6 +78,8 @@ def mrpc(settings: Settings) -> Side:
         whole = prefix_table(settings, geometry.layers, geometry.kv_heads, geometry.head_size)
         with torch.no_grad():
             side.method.table.copy_(whole[list(side.method.layers)])
+    elif settings["method"] == "lora":
+        fill([*side.method.a.values(), *side.method.b.values()], settings["seed"])
     else:
         fill(side.method.parameters(), settings["seed"])
     fill([side.readout.weight, side.readout.bias], settings["seed"] + 2)
@@ -221,6 +223,8 @@ class _Budget:
 
 
 def _mrpc_method(settings: Settings) -> dict[str, Any]:
+    if settings["method"] == "lora":
+        return {"name": "lora", "r": settings["r"], "lora_alpha": settings["alpha"]}
     tokens = settings["tokens"]
     if settings["method"] == "p-tuning":
         return {"name": "p-tuning", "num_virtual_tokens": tokens}

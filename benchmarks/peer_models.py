@@ -71,8 +71,10 @@ def mrpc_model(settings: Settings) -> Any:
 
     model: Any = AutoModelForSequenceClassification.from_pretrained(named_model("minilm-l6"), num_labels=2)
     prefix, tokens = settings["method"] == "p-tuning-v2", settings["tokens"]
-    model.bert.pooler = FirstToken(0 if prefix else tokens)
+    model.bert.pooler = FirstToken(tokens if settings["method"] == "p-tuning" else 0)
     fill([model.classifier.weight, model.classifier.bias], settings["seed"] + 2)
+    if settings["method"] == "lora":
+        return _with_lora(model, settings)
     if prefix:
         config: Any = PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=tokens)
     else:
@@ -88,6 +90,19 @@ def mrpc_model(settings: Settings) -> Any:
             weight.copy_(table.permute(3, 0, 1, 2, 4).reshape(weight.shape))
     else:
         start(wrapped, settings)
+    return wrapped
+
+
+def _with_lora(model: Any, settings: Settings) -> Any:
+    """LoRA on queries and values: all A at the common first values, then all B."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS, r=settings["r"], lora_alpha=settings["alpha"], target_modules=["query", "value"]
+    )
+    wrapped: Any = get_peft_model(model, config)
+    named = list(wrapped.named_parameters())
+    fill([p for part in ("lora_A", "lora_B") for name, p in named if part in name], settings["seed"])
     return wrapped
 
 

@@ -35,7 +35,7 @@ class Own(Side):
 
     def __init__(self, model: Any, loss: Callable[[Any, int], Tensor], rate: float, about: str) -> None:
         self.model, self.loss = model.eval(), loss
-        for encoder in model.prompt_encoder.values():
+        for encoder in getattr(model, "prompt_encoder", {}).values():  # LoRA has none
             encoder.train()
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=rate, weight_decay=0.0)
@@ -54,7 +54,7 @@ BEST = "own loop, our batches of similar length, trunk in eval mode"
 
 
 def mrpc(settings: Settings) -> Side:
-    """Classification of MRPC by [CLS] and a linear layer, with prefix tuning or P-tuning."""
+    """Classification of MRPC by [CLS] and a linear layer, with prefix tuning, P-tuning or LoRA."""
     rows, pad = mrpc_rows(settings)
     batches = Batches(rows, settings)
 

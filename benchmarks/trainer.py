@@ -99,7 +99,7 @@ class Trained(Side):
 
 
 def mrpc(settings: Settings) -> Side:
-    """Classification of MRPC by [CLS] and a linear layer, with prefix tuning or P-tuning."""
+    """Classification of MRPC by [CLS] and a linear layer, with prefix tuning, P-tuning or LoRA."""
     rows, pad = mrpc_rows(settings)
     chunked = padded_by_chunk([row | {"attention_mask": [1] * len(row["input_ids"])} for row in rows], pad)
     return Trained(mrpc_model(settings), chunked, settings, _to_longest(pad))

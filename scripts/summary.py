@@ -13,9 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from foreword.config import DataConfig
+from foreword.config import DataConfig, build
+from foreword.data import Dataset
 from foreword.data.loading import load, task_for
-from foreword.evaluation.statistics import approximate_randomization, bootstrap_interval, mean_interval
+from foreword.evaluation import texts
+from foreword.evaluation.statistics import (
+    PairedTest,
+    approximate_randomization,
+    mean_interval,
+    paired_bootstrap,
+    paired_corpus_bootstrap,
+)
+from foreword.registry import tasks
 from foreword.training.record import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,24 +56,32 @@ def seconds(group: Sequence[dict[str, Any]]) -> str:
 
 
 def table(recipes: dict[str, list[dict[str, Any]]]) -> list[str]:
-    lines = [
-        "| recipe | seeds | trained | validation accuracy | test accuracy | test F1 | best / all steps | seconds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     first = next(iter(recipes.values()))[0]
-    known, unseen = first["validation"]["majority"], first["test"]["majority"]
-    lines.append(
-        f"| majority class | | 0 | {known['accuracy']:.4f} | {unseen['accuracy']:.4f} | {unseen['f1']:.4f} | | |"
-    )
-    for name, group in sorted(recipes.items(), key=lambda pair: np.mean([r["test"]["accuracy"] for r in pair[1]])):
+    names = measured(first)
+    heads = [*(f"{split} {TITLES.get(name, name)}" for split, name in names)]
+    lines = [
+        f"| recipe | seeds | trained | {' | '.join(heads)} | best / all steps | seconds |",
+        "|" + "---|" * (len(heads) + 5),
+    ]
+    if "majority" in first["test"]:
+        majority = " | ".join(f"{first[split]['majority'][name]:.4f}" for split, name in names)
+        lines.append(f"| majority class | | 0 | {majority} | | |")
+    for name, group in sorted(recipes.items(), key=lambda pair: np.mean([r["test"][names[1][1]] for r in pair[1]])):
         mark = " **degenerate**" if any(r["test"]["degenerate"] for r in group) else ""
         steps = ", ".join(f"{r['train']['best_step']}/{r['train']['steps']}" for r in group)
+        cells = " | ".join(cell([r[split][metric] for r in group]) for split, metric in names)
         lines.append(
             f"| {name}{mark} | {', '.join(str(r['seed']) for r in group)} | {group[0]['parameters']['trained']:,} "
-            f"| {cell([r['validation']['accuracy'] for r in group])} | {cell([r['test']['accuracy'] for r in group])} "
-            f"| {cell([r['test']['f1'] for r in group])} | {steps} | {seconds(group)} |"
+            f"| {cells} | {steps} | {seconds(group)} |"
         )
     return lines
+
+
+def measured(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the table of a task shows: the first metric of both splits, the others of the test rows."""
+    first, *others = tasks.get(run["kind"])().metrics
+    shown = others[:1] if "majority" in run["test"] else [*others, "loss"]
+    return [("validation", first), ("test", first), *(("test", name) for name in shown)]
 
 
 def right(run: dict[str, Any], targets: Sequence[int]) -> np.ndarray:
@@ -72,28 +89,28 @@ def right(run: dict[str, Any], targets: Sequence[int]) -> np.ndarray:
 
 
 def paired(task: str, recipes: dict[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
-    """The trained prompt against the hard prompt that is best on the validation rows, over the same test rows."""
+    """Each trained prompt against the hard prompt that is best on the validation rows, over the same test rows."""
     hard = {name: group for name, group in recipes.items() if group[0]["method"] == "hard"}
     soft = {
         name: group for name, group in recipes.items() if group[0]["method"] not in ("hard", "linear-probe", "full")
     }
     if not hard or not soft:
         return None
-    config = DataConfig(source=task)
-    dataset = load(config, task_for(config))
+    any_run = next(iter(hard.values()))[0]
+    config = build(DataConfig, any_run["config"]["data"])
+    dataset = load(config, task_for(config, any_run["kind"]))
     if {run["data"]["test"] for group in recipes.values() for run in group} != {dataset.fingerprint("test")}:
         raise SystemExit(f"{task}: the runs were scored on other test rows than those at hand; nothing is compared")
-    targets = [row["label"] for row in dataset.rows("test")]
-    best = max(hard, key=lambda name: hard[name][0]["validation"]["accuracy"])
-    against = np.mean([right(run, targets) for run in hard[best]], axis=0)
-    found: dict[str, Any] = {"hard": {n: g[0]["validation"]["accuracy"] for n, g in hard.items()}, "best hard": best}
+    metric = measured(any_run)[0][1]
+    best = max(hard, key=lambda name: hard[name][0]["validation"][metric])
+    found: dict[str, Any] = {
+        "metric": metric, "hard": {n: g[0]["validation"][metric] for n, g in hard.items()}, "best hard": best
+    }  # fmt: skip
     for name, group in soft.items():
-        ours = np.mean([right(run, targets) for run in group], axis=0)
-        test = approximate_randomization(ours, against)
+        test = compare(group, hard[best], metric, dataset)
         found[name] = {
-            "accuracy": float(ours.mean()),
-            "accuracy interval over test rows": vars_of(bootstrap_interval(ours)),
-            "against": float(against.mean()),
+            metric: float(np.mean([run["test"][metric] for run in group])),
+            "against": float(np.mean([run["test"][metric] for run in hard[best]])),
             "difference": test.difference,
             "interval": vars_of(test.interval),
             "p": test.p_value,
@@ -102,6 +119,19 @@ def paired(task: str, recipes: dict[str, list[dict[str, Any]]]) -> dict[str, Any
             "seeds": [run["seed"] for run in group],
         }
     return found
+
+
+def compare(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], metric: str, dataset: Dataset) -> PairedTest:
+    """The test that fits the metric: by rows where each row has it, and else by resampling the corpus."""
+    rows = dataset.rows("test")
+    if dataset.labels:
+        targets = [row["label"] for row in rows]
+        return approximate_randomization(*(np.mean([right(r, targets) for r in g], axis=0) for g in (ours, theirs)))
+    if metric in texts.CORPUS:
+        golds = [row[tasks.get(dataset.task)().target] for row in rows]
+        counts = [[texts.corpus_rows(metric, run["test"]["predictions"], golds) for run in g] for g in (ours, theirs)]
+        return paired_corpus_bootstrap(*counts, lambda summed: texts.from_corpus_rows(metric, summed))
+    return paired_bootstrap(*(np.mean([run["test"]["by_row"][metric] for run in g], axis=0) for g in (ours, theirs)))
 
 
 def vars_of(interval: Any) -> list[float]:
@@ -120,9 +150,12 @@ SECTION = """## {task}
 {table}
 """
 TEST = """
-{name} against {best}, the hard prompt that is best on validation: {difference:+.4f} {interval}, p = {p:.4f}
-(approximate randomisation over {rows} test rows, {seeds} seeds averaged).
+{name} against {best}, the hard prompt that is best on validation: {title} {difference:+.4f} {interval}, p = {p:.4f}
+({test} over {rows} test rows, {told}).
 """
+TITLES = {"rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L", "bleu": "BLEU", "chrf": "chrF",
+          "answer_f1": "F1", "exact_match": "exact match", "f1": "F1", "target_token_share": "target tokens, %",
+          "span_f1": "span F1"}  # fmt: skip
 
 
 def section(task: str, recipes: dict[str, list[dict[str, Any]]], tests: dict[str, Any] | None) -> str:
@@ -138,7 +171,10 @@ def section(task: str, recipes: dict[str, list[dict[str, Any]]], tests: dict[str
     for name, one in (tests or {}).items():
         if isinstance(one, dict) and "p" in one:
             assert tests is not None
-            values = {**one, "seeds": len(one["seeds"]), "name": name, "best": tests["best hard"]}
+            seeds = len(one["seeds"])
+            told = f"{seeds} seeds averaged" if seeds > 1 else "one seed"
+            title = TITLES.get(tests["metric"], tests["metric"])
+            values = {**one, "told": told, "title": title, "name": name, "best": tests["best hard"]}
             text += TEST.format(**values)
     return text
 
