@@ -56,6 +56,7 @@ def overfit(family, method, readout):
         method,
         readout,
         backbone=shared(family),
+        stirred=False,
         max_steps=MOST_STEPS,
         epochs=1000,
         evaluate_every=8,

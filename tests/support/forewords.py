@@ -212,13 +212,14 @@ def make(
     backbone: Backbone | None = None,
     rows: Sequence[Mapping[str, Any]] = ROWS,
     labels: Sequence[str] = LABELS,
+    stirred: bool = True,
     **changes: Any,
 ) -> Assembly:
-    """The parts of one run on a fresh tiny backbone, or on the one given."""
+    """The parts of one run on a fresh tiny backbone, or on the one given; see `stir`."""
     config = config_of(family, method, readout, **changes)
     task = tasks.get(config.task or "classification")()
     assembly = assemble(config, backbone or tiny(family), task, labels, rows)
-    if method in SITED:
+    if method in SITED and stirred:
         stir(assembly)
     return assembly
 

@@ -78,7 +78,7 @@ class Sited(Stand):
         """As the module's, with each row's operations."""
         if self.tap is not None:
             self.tap.value = given
-        scales = [(part.rows, op.vector) for part in self.parts if (op := part.operations.get("scale_input"))]  # type: ignore[union-attr]
+        scales = [(part.rows, op.vector) for part in self.parts if (op := part.operations.get("scale_input"))]
         inputs = self._scaled(given, scales)
         answer = self.layer(inputs, *args, **kwargs)
         out = answer[0] if isinstance(answer, tuple) else answer
