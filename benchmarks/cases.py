@@ -92,7 +92,7 @@ CASES: tuple[Case, ...] = (
         steps=12,
         check_steps=5,
         notes="Low-rank terms in every layer, so nothing can be kept or run once; what is left is the last layer, run "
-        "for the place that is read, and padding.",
+        "for the place that is read, and padding. No figure was asked of this case; 1 says: not slower.",
     ),
     Case(
         name="smollm-p100",
