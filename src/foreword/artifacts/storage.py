@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from foreword.artifacts.manifest import (
     read_manifest,
     versions,
 )
+from foreword.artifacts.replacing import replaced
 from foreword.assembly import Assembly, Reader, encoder_of, reader_of
 from foreword.backbone.backbone import Backbone
 from foreword.config import ReadoutConfig, TemplateConfig, named
@@ -79,21 +78,10 @@ def save(assembly: Assembly, folder: Path, name: str, metrics: Mapping[str, Mapp
 
     **Raises** `ArtifactError` when it cannot be written; nothing half-written stays.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-            made = Path(scratch) / "new"
-            made.mkdir()
-            manifest = _write(assembly, made, name, metrics or {})
-            (made / "foreword.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            (made / "README.md").write_text(card(manifest), encoding="utf-8")
-            if folder.exists():
-                os.replace(folder, Path(scratch) / "old")
-            os.replace(made, folder)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(
-            f"cannot write the artifact: {error}", where=str(folder), do="free some space, or choose another folder"
-        ) from None
+    with replaced(folder, "the artifact") as made:
+        manifest = _write(assembly, made, name, metrics or {})
+        (made / "foreword.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (made / "README.md").write_text(card(manifest), encoding="utf-8")
     return folder
 
 

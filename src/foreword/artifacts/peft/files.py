@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from foreword.artifacts.replacing import replaced
 from foreword.errors import ArtifactError, ConfigError, Unsupported
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -72,27 +71,16 @@ def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def write(
     folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], readme: str
 ) -> Path:
-    """Write the checkpoint in a scratch folder, and put it in place when it is whole; an older one is replaced.
+    """Write the checkpoint; an older one is replaced whole.
 
     **Raises** `ArtifactError` when it cannot be written; nothing half-written stays.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-            made = Path(scratch) / "new"
-            made.mkdir()
-            text = json.dumps(dict(config), indent=2, sort_keys=True)
-            (made / CONFIG).write_text(text + "\n", encoding="utf-8")
-            kept = {name: tensor.detach().cpu().float().clone().contiguous() for name, tensor in tensors.items()}
-            save_file(kept, made / WEIGHTS, {"format": "pt", **metadata})
-            (made / "README.md").write_text(readme, encoding="utf-8")
-            if folder.exists():
-                os.replace(folder, Path(scratch) / "old")
-            os.replace(made, folder)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(
-            f"cannot write the checkpoint: {error}", where=str(folder), do="free some space, or choose another folder"
-        ) from None
+    with replaced(folder, "the checkpoint") as made:
+        text = json.dumps(dict(config), indent=2, sort_keys=True)
+        (made / CONFIG).write_text(text + "\n", encoding="utf-8")
+        kept = {name: tensor.detach().cpu().float().clone().contiguous() for name, tensor in tensors.items()}
+        save_file(kept, made / WEIGHTS, {"format": "pt", **metadata})
+        (made / "README.md").write_text(readme, encoding="utf-8")
     return folder
 
 
