@@ -52,8 +52,8 @@ lint: .venv/.installed-dev ## ruff, mypy, import-linter
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 
-results: .venv/.installed ## the tables of results/, from the recorded runs
-	$(BIN)/python scripts/summary.py
+results: .venv/.installed ## results/README.md and docs/study.md, from the recorded runs
+	$(BIN)/foreword compare results --allow-mixed --markdown results/README.md --study docs/study.md
 
 bench: .venv/.installed-bench ## speed against PEFT, about half an hour on a quiet machine (ARGS="--case mrpc-v2" for one case)
 	$(BIN)/python -m benchmarks.run $(ARGS)

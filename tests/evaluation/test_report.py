@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
@@ -12,37 +11,13 @@ from hypothesis import strategies as st
 
 from foreword.errors import ForewordError
 from foreword.evaluation import report
+from foreword.page import render as rendering
+from support.pages import Page
 
 MAJORITY = report.RunSummary("Majority class", "majority", "", 0.6, 0.375, 0, None, 200, True)
 TUNED = report.RunSummary("Tuned", "p-tuning-v2", "minilm-l6", 0.87, 0.86, 74498, 83.2, 200, False, "foreword train x")
 STUCK = report.RunSummary("Stuck", "prompt-tuning", "minilm-l6", 0.6, 0.375, 7680, 131.0, 200, True)
 CURVE = report.Curve("Tuned", [(0, 0.7), (10, 0.4), (20, 0.3)], [(10, 0.8), (20, 0.87)])
-
-
-class Page(HTMLParser):
-    """What a browser would make of it: open elements are closed in order, and attributes are kept."""
-
-    VOID = frozenset({"meta", "link", "br"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words += data
 
 
 def render(**changes) -> str:
@@ -124,36 +99,6 @@ def test_every_point_of_a_curve_lies_in_the_drawing(losses, validation):
             assert all(-0.01 <= float(number) <= 100.01 for number in pair.split(","))
 
 
-def test_curves_end_where_they_ended_and_rise_upwards():
-    _, accuracy = report._charts([CURVE])
-    (line,) = accuracy.lines
-    assert accuracy.title == "Validation accuracy"
-    assert (line.end[0], line.last) == (1.0, "0.870")
-    heights = [float(pair.split(",")[1]) for pair in line.points.split()]
-    assert heights[0] > heights[1], "better is higher, and an SVG counts downwards"
-
-
-def test_a_run_keeps_its_colour_in_every_drawing():
-    silent = report.Curve("silent", [], [(1, 0.5)])
-    loss, accuracy = report._charts([silent, CURVE])
-    assert [line.colour for line in loss.lines] == [1]
-    assert [line.colour for line in accuracy.lines] == [0, 1]
-    many = report._charts([dataclasses.replace(CURVE, name=str(k)) for k in range(8)])[0].lines
-    assert len({(line.colour, line.dashed) for line in many}) == 8
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
-def test_ticks_enclose_the_values_with_few_round_numbers(a, b):
-    low, high = min(a, b), max(a, b)
-    ticks = report._ticks(low, high)
-    slack = 1e-9 * max(abs(low), abs(high), 1e-3)
-    assert ticks[0] <= low + slack
-    assert ticks[-1] >= high - slack
-    assert 2 <= len(ticks) <= 7
-    assert ticks == sorted(set(ticks))
-
-
 def test_an_empty_report_is_still_a_page():
     assert "Nothing yet" in Page(render(title="Nothing yet", table=[], curves=[])).words
 
@@ -166,7 +111,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(rendering.os, "replace", full)
     with pytest.raises(ForewordError, match="No space left on device") as caught:
         report.write_report(path, title="Second", table=[TUNED])
     assert caught.value.where == str(path)
@@ -176,7 +121,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ForewordError, match="cannot write the report"):
+    with pytest.raises(ForewordError, match="cannot write the page"):
         report.write_report(tmp_path / "file" / "report.html", title="x", table=[])
 
 

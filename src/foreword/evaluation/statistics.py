@@ -1,7 +1,8 @@
 """How sure a difference is: intervals over seeds and over examples, and paired tests of two systems.
 
 Paired tests take the two systems' scores **of the same examples in the same order**. All are two-sided, and exchanging
-the systems changes nothing but the sign of the difference.
+the systems changes nothing but the sign of the difference. `bootstrap_pairs` and `randomization_pairs` do the same for
+all pairs of many systems at once; `holm` corrects for their number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from foreword.errors import DataError, ForewordError
 
 Floats = NDArray[np.float64]
+Pair = tuple[int, int]
+"""Two systems, by their places in a list."""
 
 _CELLS = 1 << 20  # resampled values that are held at once: 8 MB
 
@@ -92,12 +95,7 @@ def paired_bootstrap(a: ArrayLike, b: ArrayLike, n: int = 10_000, seed: int = 0,
     _check_level(level)
     _check_resamples(n)
     drawn = _resampled_means(difference, n, seed)
-    slack = _slack(difference)
-    tail = min(int((drawn <= slack).sum()), int((drawn >= -slack).sum()))
-    p_value = min(1.0, 2 * (tail + 1) / (n + 1))
-    return PairedTest(
-        float(difference.mean()), _percentiles(drawn, level), p_value, difference.size, "paired bootstrap"
-    )
+    return _bootstrapped(float(difference.mean()), drawn, _slack(difference), difference.size, level)
 
 
 def paired_corpus_bootstrap(
@@ -126,10 +124,7 @@ def paired_corpus_bootstrap(
 
     [size] = sizes
     drawn = np.array([difference(rows) for block in _resamples(size, n, seed) for rows in block])
-    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2 * (tail + 1) / (n + 1))
-    observed = difference(slice(None))
-    return PairedTest(observed, _percentiles(drawn, level), p_value, size, "paired bootstrap")
+    return _bootstrapped(difference(slice(None)), drawn, 0.0, size, level)
 
 
 def approximate_randomization(
@@ -172,6 +167,120 @@ def mcnemar(
     interval = _percentiles(_resampled_means(difference, n, seed), level)
     p_value = _sign_test(min(only_a, only_b), only_a + only_b)
     return PairedTest(float(difference.mean()), interval, p_value, difference.size, "McNemar exact")
+
+
+def bootstrap_pairs(
+    systems: Sequence[ArrayLike], n: int = 10_000, seed: int = 0, level: float = 0.95
+) -> dict[Pair, PairedTest]:
+    """`paired_bootstrap` of every two of S systems, over the same resamples: what each pair gives by itself.
+
+    `systems`: `[S, N]`, each example's score by system. The key `(i, j)`, i < j, holds i minus j.
+    """
+    pairs, differences = _differences(systems)
+    _check_level(level)
+    _check_resamples(n)
+    if not pairs:
+        return {}
+    size = len(differences)
+    drawn = np.concatenate([_times_drawn(block) @ differences for block in _resamples(size, n, seed)]) / size
+    made = (
+        _bootstrapped(float(own.mean()), means, _slack(own), size, level)
+        for own, means in zip(differences.T, drawn.T, strict=True)
+    )
+    return dict(zip(pairs, made, strict=True))
+
+
+def corpus_bootstrap_pairs(
+    systems: Sequence[Sequence[ArrayLike]],
+    statistic: Callable[[Floats], float],
+    n: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[Pair, PairedTest]:
+    """`paired_corpus_bootstrap` of every two of S systems, over the same resamples.
+
+    `systems`: for each system one array `[N, K]` of the examples' counts for each run. `statistic` has to be a function
+    of the summed counts. The key `(i, j)`, i < j, holds i minus j.
+    """
+    runs = [[_scores(one, "examples", ndim=(2,)) for one in own] for own in systems]
+    if not all(runs) or len({len(one) for own in runs for one in own}) > 1:
+        raise DataError("a paired test needs the same examples of all systems", do="evaluate all on the same rows")
+    _check_level(level)
+    _check_resamples(n)
+    if not runs:
+        return {}
+    size = len(runs[0][0])
+    drawn = np.zeros((n, len(runs)))
+    done = 0
+    for block in _resamples(size, n, seed):
+        times = _times_drawn(block)
+        for i, own in enumerate(runs):
+            values = [[statistic(total[None]) for total in times @ one] for one in own]
+            drawn[done : done + len(block), i] = np.mean(values, axis=0)
+        done += len(block)
+    observed = [float(np.mean([statistic(one.sum(0)[None]) for one in own])) for own in runs]
+    return {
+        (i, j): _bootstrapped(observed[i] - observed[j], drawn[:, i] - drawn[:, j], 0.0, size, level)
+        for i, j in _pairs(len(runs))
+    }
+
+
+def randomization_pairs(systems: Sequence[ArrayLike], n: int = 10_000, seed: int = 0) -> dict[Pair, float]:
+    """The p values of `approximate_randomization` of every two of S systems, which share their random exchanges.
+
+    `systems`: `[S, N]`, each example's score by system. The key is `(i, j)`, i < j.
+    """
+    pairs, differences = _differences(systems)
+    _check_resamples(n)
+    if not pairs:
+        return {}
+    size = len(differences)
+    observed = np.abs(differences.sum(0)) - size * np.array([_slack(own) for own in differences.T])
+    generator = np.random.default_rng(seed)
+    extreme = np.zeros(len(pairs), dtype=np.int64)
+    for block in _blocks(size, n):
+        signs = generator.integers(0, 2, size=(block, size), dtype=np.int8) * 2.0 - 1.0
+        extreme += (np.abs(signs @ differences) >= observed).sum(0)
+    return {pair: float((1 + count) / (1 + n)) for pair, count in zip(pairs, extreme, strict=True)}
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """P values corrected for their number m (Holm 1979): those at or below 0.05 hold together at 0.05.
+
+    The k-th smallest is multiplied by m - k + 1; none comes below one that was smaller, or above 1. `[m]`.
+    """
+    p = _scores(p_values, "tests") if np.size(p_values) else np.zeros(0)
+    if p.size and not (0 <= p.min() and p.max() <= 1):
+        raise ValueError("p values lie between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted
+
+
+def _bootstrapped(observed: float, drawn: Floats, slack: float, size: int, level: float) -> PairedTest:
+    tail = min(int((drawn <= slack).sum()), int((drawn >= -slack).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+    return PairedTest(float(observed), _percentiles(drawn, level), p_value, size, "paired bootstrap")
+
+
+def _times_drawn(block: NDArray[np.int64]) -> Floats:
+    """How often each row was drawn, `[n', rows]`, from the drawn indices `[n', rows]`."""
+    several, rows = block.shape
+    shifted = block + rows * np.arange(several)[:, None]
+    return np.bincount(shifted.ravel(), minlength=several * rows).reshape(block.shape).astype(np.float64)
+
+
+def _pairs(systems: int) -> list[Pair]:
+    return [(i, j) for i in range(systems) for j in range(i + 1, systems)]
+
+
+def _differences(systems: Sequence[ArrayLike]) -> tuple[list[Pair], Floats]:
+    """Every pair, and its examples' differences as a column `[N, pairs]`."""
+    pairs = _pairs(len(systems))
+    columns = [_difference(systems[i], systems[j]) for i, j in pairs]
+    return pairs, np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 
 def _sign_test(smaller: int, total: int) -> float:

@@ -1,8 +1,14 @@
-"""One JSON a run: what was done, on what, with which result. Written by the program, never edited."""
+"""One JSON a run: what was done, on what, with which result. Written by the program, never edited.
+
+Schema 2 names every evaluated example by a hash of its input and target, and the prompt and the code by one each, so
+that results can be compared row by row and never by mistake; it also holds the right classes and how sure the run was
+of each answer. Schema 1 has none of these: there a split is known by the hash of all its rows in order.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -15,14 +21,18 @@ from typing import Any
 from foreword.artifacts.manifest import machine, versions
 from foreword.assembly import Assembly
 from foreword.data import Dataset
+from foreword.data.dataset import Example, canonical
 from foreword.errors import ForewordError
 from foreword.evaluation.measuring import majority
 from foreword.evaluation.scoring import Scored
 from foreword.tasks.base import Task
 from foreword.training.checkpoint import Progress
 from foreword.training.plan import Plan
+from foreword.training.source import source_hash
 
-SCHEMA = 1
+SCHEMA = 2
+DIGITS = 12
+"""Hexadecimal digits of an example's hash."""
 
 
 def record(
@@ -57,6 +67,7 @@ def record(
             "best_step": progress.best_step,
             "stopped_early": progress.stopped_early,
         },
+        **_classes(dataset, assembly.reader.task),
         **{split: _split(dataset, split, one, assembly.reader.task) for split, one in scored.items()},
         "seconds": round(progress.seconds, 2),
         "scoring_seconds": round(scoring_seconds, 2),
@@ -71,7 +82,9 @@ def record(
         "plan": plan.to_dict(),
         "config": config.model_dump(mode="json"),
         "data": {split: dataset.fingerprint(split) for split in dataset.splits},
+        "prompt": _prompt_hash(assembly),
         "backbone_fingerprint": assembly.backbone.fingerprint,
+        "code": {"version": versions()["foreword"], "source": source_hash()},
         "versions": versions(),
         "machine": machine(),
     }
@@ -90,7 +103,38 @@ def _split(dataset: Dataset, split: str, scored: Scored, task: Task) -> dict[str
     if scored.by_row or line is None:
         found["by_row"] = {name: [round(value, 6) for value in values] for name, values in scored.by_row.items()}
         found["notes"] = scored.notes
+    if task.answer == "class":
+        found["targets"] = [row[task.target] for row in dataset.rows(split)]
+    if scored.probabilities is not None:
+        found["confidences"] = [round(float(sure), 3) for sure in scored.probabilities.max(-1).values]
+    found["examples"] = " ".join(example_hash(row, task) for row in dataset.rows(split))
     return found
+
+
+def example_hash(row: Example, task: Task) -> str:
+    """The first digits of sha256 over what a row gives and what would be right: equal examples, equal hash."""
+    shown = {name: row[name] for name in task.inputs if name in row}
+    text = canonical([shown, row[task.target]])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _prompt_hash(assembly: Assembly) -> str:
+    """The hash of all that makes an example into what the model reads: with the example's own, that of its prompt."""
+    encoder = assembly.reader.encoder
+    parts = [str(encoder.template), encoder.max_length, encoder.shorten, encoder.keep, encoder.chat]
+    shown = [[dict(fields), answer] for fields, answer in encoder.demonstrations]
+    text = canonical([*parts, shown, list(assembly.reader.labels), assembly.backbone.name])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _classes(dataset: Dataset, task: Task) -> dict[str, list[int]]:
+    """How many training rows each class has: all that guessing needs to know."""
+    if task.answer != "class":
+        return {}
+    counts = [0] * len(dataset.labels)
+    for row in dataset.rows("train"):
+        counts[row[task.target]] += 1
+    return {"train_classes": counts}
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:

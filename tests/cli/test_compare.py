@@ -1,0 +1,95 @@
+"""`foreword compare` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foreword.cli import main as entry
+from support.folders import settings
+from support.results import answers, record, several, write
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["foreword", *map(str, arguments)])
+        try:
+            entry.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_table_and_every_file_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    several(tmp_path / "results")
+    names = {"html": "c.html", "markdown": "c.md", "latex": "c.tex", "study": "docs/study.md", "output": "c.json"}
+    flags = [part for flag, name in names.items() for part in (f"--{flag}", name)]
+    code, out, err = run("compare", "results", "--resamples", 200, "--no-texts", *flags)
+    assert code == 0, err
+    for text in ("good", "0.9167 ±0.0414", "majority class", "degenerate, seed 1", "good − hard", "60 test rows"):
+        assert text in out, text
+    assert all((tmp_path / name).stat().st_size > 500 for name in names.values())
+    study = (tmp_path / "docs" / "study.md").read_text(encoding="utf-8")
+    assert "`foreword compare results --resamples 200 " in study and "(../results/good-seed0.json)" in study
+    code, out, _ = run("compare", "results", "--resamples", 200, "--json")
+    assert json.loads(out) == json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+
+
+def test_the_recipe_of_a_result_is_one(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, "a-seed4", record(answers(3), 4))
+    code, out, err = run("compare", path, "--recipe")
+    assert code == 0, err
+    assert yaml.safe_load(out)["seed"] == 4 and yaml.safe_load(out)["training"] == {"learning_rate": 0.01}
+
+
+def test_mixed_results_are_refused_and_shown_when_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "r", "a-seed0", record(answers(3)))
+    write(tmp_path / "r", "b-seed0", record(answers(5), method="lora", code={"version": "9", "source": None}))
+    code, _, err = run("compare", "r", "--resamples", 200)
+    assert code == 2 and "foreword's version: 0.1.0" in err and "--allow-mixed" in err
+    code, out, _ = run("compare", "r", "--resamples", 200, "--allow-mixed")
+    assert code == 0 and "b †" in out and "mixed: foreword's version" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "there is no such file or folder"),
+        (["results", "--split", "train"], "there is no split 'train'"),
+        (["results", "--task", "other"], "known: made-up"),
+        (["results", "--metric", "bleu"], "has the metric 'bleu'"),
+        (["results", "--seeds", "1,2"], "--seeds are for recipes"),
+        (["results", "--html", "results"], "cannot write the page"),
+        (["none.yaml"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(arguments: list[str], message: str, run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results", "a-seed0", record(answers(3)))
+    code, _, err = run("compare", *arguments)
+    assert code == 2 and message in err, err
+
+
+def test_recipes_are_trained_and_compared(run: Run, bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    for name, method in (("probe", "linear-probe"), ("v2", {"name": "p-tuning-v2", "num_virtual_tokens": 2})):
+        values = settings(bert_folder, data_file, method=method)
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    code, out, err = run("compare", "probe.yaml", "v2.yaml", "--seeds", "0,1", "--resamples", 200, "--json")
+    assert code == 0, err
+    (table,) = json.loads(out)["tables"]
+    trained = {row["name"]: len(row["runs"]) for row in table["rows"] if row["role"] == "system"}
+    assert sorted(trained.values()) == [2, 2] and all(name.endswith(("-probe", "-v2")) for name in trained)
+    assert len(list((tmp_path / "runs" / "compare").iterdir())) == 4
