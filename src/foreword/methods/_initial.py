@@ -24,7 +24,7 @@ def initial_vectors(init: Init, init_text: str | None, setup: MethodSetup) -> Te
     """`[P, E]` for the P soft tokens of the template; a slot's own initial text goes before `init`."""
     count = setup.template.soft_count
     generator = setup.generator()
-    table = setup.backbone.embedding.weight.detach()
+    table = setup.backbone.words.detach()
     if init == "random":
         vectors = torch.randn(count, table.shape[1], generator=generator) * float(table.float().std())
     elif init == "text":
@@ -55,14 +55,19 @@ def text_ids(text: str | None, backbone: Backbone) -> list[int]:
 
 
 def _sample(count: int, backbone: Backbone, generator: torch.Generator) -> list[int]:
-    """Ids of real words: no special, added or unused entries."""
+    """Ids of real words."""
+    real = real_ids(backbone)
+    picks = torch.randint(len(real), (count,), generator=generator)
+    return [real[int(pick)] for pick in picks]
+
+
+def real_ids(backbone: Backbone) -> list[int]:
+    """The vocabulary's ids but those of special, added or unused entries."""
     tokenizer = backbone.tokenizer
     special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
     size = min(len(tokenizer), backbone.geometry.vocabulary)
     names = tokenizer.convert_ids_to_tokens(list(range(size)))
-    real = [i for i, name in enumerate(names) if i not in special and not re.fullmatch(r"[\[<].*[\]>]", name or "[]")]
-    picks = torch.randint(len(real), (count,), generator=generator)
-    return [real[int(pick)] for pick in picks]
+    return [i for i, name in enumerate(names) if i not in special and not re.fullmatch(r"[\[<].*[\]>]", name or "[]")]
 
 
 def _label_vectors(setup: MethodSetup, table: Tensor) -> Tensor:
