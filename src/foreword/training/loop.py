@@ -76,7 +76,11 @@ class Schedule:
 
 def schedule_of(assembly: Assembly, rows: int) -> Schedule:
     """The schedule that the settings and the number of training rows give."""
-    config = assembly.config.training
+    return schedule_for(assembly.config.training, rows)
+
+
+def schedule_for(config: TrainingConfig, rows: int) -> Schedule:
+    """As `schedule_of`, of the settings alone."""
     per_epoch = math.ceil(rows / config.batch_size)
     steps = max(1, math.ceil(config.epochs * per_epoch))
     steps = min(steps, config.max_steps or steps)
@@ -144,6 +148,7 @@ class Loop:
         self._generator = torch.Generator().manual_seed(assembly.config.seed).get_state()
         self._started = time.perf_counter()
         self.failure: ForewordError | None = None
+        self.pause_at: int | None = None
         check_training(self.config, assembly.reader.task, bool(validation), len(assembly.reader.labels))
 
     @property
@@ -164,8 +169,15 @@ class Loop:
             self._restore(checkpoint.load(self.checkpoint, self.run_id))
         self._started = time.perf_counter() - self.progress.seconds
 
+    @property
+    def active(self) -> bool:
+        """Whether there is another step to do: the run is neither done nor at the step where it pauses."""
+        return not self.progress.done and (self.pause_at is None or self.progress.step < self.pause_at)
+
     def finish(self) -> None:
-        """Put the best parameters in place."""
+        """Put the best parameters in place. A run that pauses is saved first, and goes on from there when resumed."""
+        if not self.progress.done:
+            self._save()
         self._load(self.best)
 
     # -- one step -----------------------------------------------------------------------------------------------
@@ -322,14 +334,14 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """Train several runs on one backbone, a step of each in one pass, each to its own end; the results of runs alone.
 
     The items of each name another owner. A run that cannot go on (its loss is not finite) leaves its error in
-    `failure`, and the others go on.
+    `failure`, and the others go on. One with `pause_at` pauses at that step, with its best parameters in place.
 
     **Raises** `Interrupted`, with all runs saved; and for one run alone, what stopped it.
     """
     for loop in loops:
         loop.prepare(resume)
     with _stoppable() as asked_to_stop:
-        while active := [loop for loop in loops if not loop.progress.done]:
+        while active := [loop for loop in loops if loop.active]:
             step_together(active)
             if len(loops) == 1 and loops[0].failure is not None:
                 raise loops[0].failure

@@ -1,0 +1,1 @@
+"""Many configurations of one recipe, tried cheaply: a space, a search, the winner by validation, what mattered."""
