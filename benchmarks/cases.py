@@ -159,6 +159,18 @@ CASES: tuple[Case, ...] = (
         notes="Both sides read the kept trunk, which is made once for all runs.",
     ),
     Case(
+        name="mrpc-v2-compiled",
+        title="MRPC, MiniLM, P-Tuning v2, all layers, against the same through `torch.compile`",
+        sides={"ours": MRPC_SIDES["ours"], "compiled": "benchmarks.compiled:mrpc"},
+        settings=MRPC | {"method": "p-tuning-v2", "layers": "all"},
+        targets={},
+        checked=("compiled",),
+        steps=12,
+        check_steps=5,
+        notes="Both sides are foreword. Below 1, compiling pays in every step; 'once' is what the compiler took, and "
+        "batches of new lengths may make it work again. Left out where there is no C++ compiler.",
+    ),
+    Case(
         name="verbalizer",
         title="verbalizer on a masked LM (BERT-shaped head of 30k words), MRPC, P 20",
         sides={

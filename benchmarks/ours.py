@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -46,9 +48,9 @@ class Looped(Side):
     def __init__(
         self, settings: Settings, method: dict[str, Any], readout: dict[str, Any], backbone: Backbone | None = None
     ) -> None:
-        backbone = backbone or load("minilm-l6")
+        backbone = backbone or load(settings.get("model", "minilm-l6"))
         self.kept = _cache_of_its_own()
-        prepared = prepare(_config(settings, method, readout), backbone)
+        self.prepared = prepared = prepare(_config(settings, method, readout), backbone)
         for split, rows in prepared.items.items():
             prepared.items[split] = [replace(item, rows=tuple(map(_prompt_first, item.rows))) for item in rows]
         started = time.perf_counter()
@@ -71,7 +73,7 @@ class Looped(Side):
 def mrpc(settings: Settings) -> Side:
     """Classification of MRPC by [CLS] and a linear layer, with P-Tuning v1 or v2, or LoRA."""
     mrpc_data(settings)
-    named_model("minilm-l6")
+    named_model(settings.get("model", "minilm-l6"))
     side = Looped(settings, _mrpc_method(settings), {"name": "linear", "position": "cls"})
     if settings["method"] == "p-tuning-v2":
         geometry = side.loop.assembly.backbone.geometry
@@ -150,6 +152,7 @@ class Causal(Side):
 
     def __init__(self, backbone: Backbone, settings: Settings) -> None:
         self.backbone, self.bank, self.kept = backbone, Bank(backbone), _cache_of_its_own()
+        self.stage: Callable[[str], AbstractContextManager[Any]] = nullcontext  # a profile puts a clock here
         self.vectors = nn.Parameter(torch.empty(settings["tokens"], backbone.geometry.embedding))
         fill([self.vectors], settings["seed"])
         self.optimizer = torch.optim.AdamW([self.vectors], lr=settings["rate"], weight_decay=0.0)
@@ -180,14 +183,20 @@ class Causal(Side):
     def step(self, number: int) -> float:
         at = number % len(self.batches)
         self.optimizer.zero_grad(set_to_none=True)
-        injection = self.route.compiled(self.backbone, Injection(soft=SoftTokens(self.vectors)))
-        self.bank.put("run", injection)
-        batch = collate(self.batches[at], self.backbone.pad_id)
-        logits = self.bank.logits(batch, batch.answers)
-        loss = cross_entropy(logits.flatten(0, 1), self.targets[at].flatten())
-        loss.backward()
-        nn.utils.clip_grad_norm_([self.vectors], 1.0)
-        self.optimizer.step()
+        with self.stage("compile"):  # the prompt is run here
+            injection = self.route.compiled(self.backbone, Injection(soft=SoftTokens(self.vectors)))
+            self.bank.put("run", injection)
+        with self.stage("batch"):
+            batch = collate(self.batches[at], self.backbone.pad_id)
+        with self.stage("forward"):
+            logits = self.bank.logits(batch, batch.answers)
+        with self.stage("readout"):
+            loss = cross_entropy(logits.flatten(0, 1), self.targets[at].flatten())
+        with self.stage("backward"):
+            loss.backward()
+        with self.stage("optimiser"):
+            nn.utils.clip_grad_norm_([self.vectors], 1.0)
+            self.optimizer.step()
         return float(loss.detach())
 
 
@@ -239,7 +248,7 @@ def _config(settings: Settings, method: dict[str, Any], readout: dict[str, Any])
     return RunConfig.model_validate(
         {
             "data": mrpc_source(settings),
-            "backbone": "minilm-l6",
+            "backbone": settings.get("model", "minilm-l6"),
             "template": {"text": text, "max_length": settings["max_length"]},
             "method": method,
             "readout": readout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ make bench                                         # all cases, about half an ho
 make bench ARGS="--case mrpc-v2 --pairs 9"         # one of them, with more pairs
 .venv/bin/python -m benchmarks.run --list          # the cases
 .venv/bin/python -m benchmarks.run --quick         # does every case run? Nothing is kept
+.venv/bin/python -m benchmarks.run --profile       # the share of the matrix rate, and where the rest goes
+.venv/bin/python -m benchmarks.quality --peer p-tuning-v2 --peer p-tuning --peer prompt-tuning   # time to quality
 ```
 
 The MRPC cases need the data set (`FOREWORD_DATA`, a `shared/data` folder near by, or the hub) and are left out without
@@ -61,22 +64,37 @@ steps are compared before anything is timed. Against PEFT's prefix, our text is 
 
 
 def load(folder: Path = RESULTS) -> dict[str, Record]:
-    """The records by case."""
+    """The records of pairs by case."""
+    return {record["case"]: record for record in others("", folder)}
+
+
+def others(kind: str, folder: Path = RESULTS) -> list[Record]:
+    """The records of a kind: "profile", "quality", "quality-peer", or those of pairs, which name none."""
     found = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
-    return {record["case"]: record for record in found}
+    return [record for record in found if record.get("kind", "") == kind]
 
 
-def render(records: Mapping[str, Record], cases: Sequence[Case] = CASES) -> str:
-    """The page. Cases without a record are named as not measured."""
+def render(
+    records: Mapping[str, Record], cases: Sequence[Case] = CASES, more: Mapping[str, Sequence[Record]] | None = None
+) -> str:
+    """The page. Cases without a record are named as not measured. `more`: the records of other kinds."""
+    more = more or {}
     known = [case for case in cases if case.name in records]
     parts = [HEAD, _warnings(records), _table(records, cases), _memory(records, known), _weaker(records, known)]
+    parts += [_floor(more.get("profile", ())), _quality(more.get("quality", ()), more.get("quality-peer", ()))]
     parts += [_losses(records, known), _details(records, known), PEERS, REPEAT, _machine(records)]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
 
+def made(results: Path = RESULTS) -> str:
+    """The page of a folder's records."""
+    kinds = ("profile", "quality", "quality-peer")
+    return render(load(results), more={kind: others(kind, results) for kind in kinds})
+
+
 def write(results: Path = RESULTS, target: Path = PAGE) -> None:
     """Read the records, write the page."""
-    write_atomically(target, render(load(results)))
+    write_atomically(target, made(results))
 
 
 def case_lines(record: Record) -> list[str]:
@@ -149,6 +167,72 @@ def _weaker(records: Mapping[str, Record], cases: Sequence[Case]) -> str:
     if missing:
         lines.append(f"- Not measured: {', '.join(missing)}.")
     return "## What is weaker than asked\n\n" + ("\n".join(lines) or "Nothing.") + "\n"
+
+
+def _floor(profiles: Sequence[Record]) -> str:
+    """How much of the machine's matrix rate a step reaches, and where the rest goes."""
+    if not profiles:
+        return ""
+    lines = [
+        "| case | GFLOP a step | seconds | share of the matrix rate | stages, of the step | largest operators |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in profiles:
+        stages = ", ".join(f"{name} {seconds / one['step']:.0%}" for name, seconds in one["stages"].items())
+        operators = ", ".join(f"`{name}` {share:.0%}" for name, share in one["operators"][:5])
+        rate = f"{one['share_of_matrix_rate']:.0%} of {one['gflops']:.0f} GF/s"
+        lines.append(f"| {one['title']} | {one['gflop']:.1f} | {one['step']:.3f} | {rate} | {stages} | {operators} |")
+    told = (
+        "Ours alone, by `python -m benchmarks.profiles`. The operations are those of the matrix products that were "
+        "run, counted by torch; the rate is that of a large product on this machine, the best of six around the steps."
+    )
+    busy = [f"> **{one['case']}: {text}.**" for one in profiles for text in one["warnings"]]
+    return "\n\n".join(["## Against the matrix rate", told, *busy, "\n".join(lines)]) + "\n"
+
+
+def _quality(found: Sequence[Record], peers: Sequence[Record]) -> str:
+    """Minutes until a validation accuracy."""
+    if not found:
+        return ""
+    told = (
+        "By `python -m benchmarks.quality`: ours from the recorded runs of `results/mrpc/` (their seconds, spread "
+        "evenly over their steps), PEFT's from runs with the same rates, steps and tokens, ended when they reach it. "
+        "Ours reads the pair as its recipe says, and PEFT [CLS] by a linear layer, so this is the time of two whole "
+        "systems and not of one method. Threads and machines are in the records."
+    )
+    busy = [f"> **PEFT, {one['method']}: {text}.**" for one in peers for text in one["warnings"]]
+    return "\n\n".join(["## Time to quality", told, *busy, "\n".join(table(found[0], peers))]) + "\n"
+
+
+def table(found: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: a line a recipe of ours with the median of its seeds, a line a peer's run."""
+    target = found["target"]
+    lines = [
+        f"| who | reached {target:g} on validation | minutes to it | step | minutes of the whole run | test accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in found["runs"]:
+        groups.setdefault(one["recipe"], []).append(one)
+    for recipe, runs in groups.items():
+        got = [one for one in runs if one["minutes"] is not None]
+        times = sorted(one["minutes"] for one in got)
+        told = f"{statistics.median(times):.1f} ({times[0]:.1f} to {times[-1]:.1f})" if times else ""
+        shared = max(one["together"] for one in runs)
+        whole = f"{statistics.median(one['minutes_in_all'] for one in runs):.1f}"
+        beside = f" ({shared} runs in one pass)" if shared > 1 else ""
+        steps = ", ".join(str(one["step"]) for one in got)
+        test = statistics.fmean(one["test"] for one in runs)
+        lines.append(
+            f"| ours, {recipe} | {len(got)} of {len(runs)} seeds | {told} | {steps} | {whole}{beside} | {test:.4f} |"
+        )
+    for one in peers:
+        reached = one["minutes"] is not None
+        cells = (f"{one['minutes']:.1f}", str(one["step"])) if reached else ("", "")
+        verdict = f"yes, seed {one['seed']}" if reached else f"no, seed {one['seed']}: {one['best']:.4f} at best"
+        lines.append(f"| PEFT, {one['method']} | {verdict} | {cells[0]} | {cells[1]} | {one['minutes_in_all']:.1f} | "
+                     f"{one['test']:.4f} |")  # fmt: skip
+    return lines
 
 
 def _losses(records: Mapping[str, Record], cases: Sequence[Case]) -> str:

@@ -51,32 +51,48 @@ def padded(rows: Sequence[Sequence[int]], fill_with: int) -> tuple[Tensor, Tenso
     return values, (torch.arange(values.shape[1]) < lengths[:, None]).long()
 
 
-def mrpc_rows(settings: Settings) -> tuple[list[dict[str, Any]], int]:
-    """The training pairs tokenised, and the padding's id."""
+def mrpc_rows(settings: Settings, split: str = "train") -> tuple[list[dict[str, Any]], int]:
+    """The pairs of a split tokenised, and the padding's id."""
     from transformers import AutoTokenizer
 
     data = mrpc_data(settings)
-    tokenizer = AutoTokenizer.from_pretrained(named_model("minilm-l6"))
+    tokenizer = AutoTokenizer.from_pretrained(named_model(settings.get("model", "minilm-l6")))
     rows = []
-    for row in data.rows("train"):
+    for row in data.rows(split):
         made = tokenizer(row["text1"], row["text2"], truncation=True, max_length=settings["max_length"])
         rows.append({name: made[name] for name in ("input_ids", "token_type_ids")} | {"labels": int(row["label"])})
     return rows, tokenizer.pad_token_id
 
 
 def mrpc_model(settings: Settings) -> Any:
-    """MiniLM with a linear layer on [CLS], wrapped by PEFT, at the common first values."""
-    from peft import PrefixTuningConfig, PromptEncoderConfig, TaskType, get_peft_model
+    """MiniLM with a linear layer on [CLS], wrapped by PEFT, at the common first values.
+
+    Prompt tuning alone starts where PEFT has it start best: at the words of `init_text`.
+    """
+    from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, TaskType, get_peft_model
     from transformers import AutoModelForSequenceClassification
 
-    model: Any = AutoModelForSequenceClassification.from_pretrained(named_model("minilm-l6"), num_labels=2)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
+        named_model(settings.get("model", "minilm-l6")), num_labels=2
+    )
     prefix, tokens = settings["method"] == "p-tuning-v2", settings["tokens"]
-    model.bert.pooler = FirstToken(tokens if settings["method"] == "p-tuning" else 0)
+    model.bert.pooler = FirstToken(0 if settings["method"] in ("p-tuning-v2", "lora") else tokens)
     fill([model.classifier.weight, model.classifier.bias], settings["seed"] + 2)
     if settings["method"] == "lora":
         return _with_lora(model, settings)
     if prefix:
         config: Any = PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=tokens)
+    elif settings["method"] == "prompt-tuning":
+        return get_peft_model(
+            model,
+            PromptTuningConfig(
+                task_type=TaskType.SEQ_CLS,
+                num_virtual_tokens=tokens,
+                prompt_tuning_init="TEXT",
+                prompt_tuning_init_text=settings["init_text"],
+                tokenizer_name_or_path=str(named_model(settings.get("model", "minilm-l6"))),
+            ),
+        )
     else:
         width = model.config.hidden_size
         config = PromptEncoderConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=tokens, encoder_hidden_size=width)

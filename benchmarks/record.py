@@ -6,11 +6,16 @@ import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PACKAGES = ("torch", "transformers", "peft", "foreword")
 QUIET = 0.7
 """How much work of others, in cores, a machine may have and still be called quiet."""
 
@@ -63,6 +68,41 @@ def busy_seconds() -> float | None:
         return None
     numbers = [int(field) for field in fields[:8]]
     return (sum(numbers) - numbers[3] - numbers[4]) / os.sysconf("SC_CLK_TCK")  # without idle and waiting
+
+
+def others_now(seconds: float) -> float | None:
+    """Cores that others use while this process sleeps so long, and its workers wait."""
+    before = busy_seconds()
+    time.sleep(seconds)
+    after = busy_seconds()
+    return None if before is None or after is None or seconds <= 0 else (after - before) / seconds
+
+
+def others_during(before: float | None, after: float | None, ours: float, wall: float) -> float | None:
+    """Cores that others used while ours were timed: `ours` seconds of work in `wall` seconds."""
+    return None if before is None or after is None or wall <= 0 else max(0.0, (after - before - ours) / wall)
+
+
+@contextmanager
+def watched(seconds: float = 2.0) -> Iterator[dict[str, Any]]:
+    """Fills what it gives with how busy others were, before the block (for so long) and while it ran, and warnings."""
+    found: dict[str, Any] = {"load_before": os.getloadavg()[0], "others_before": others_now(seconds)}
+    before, cpu, began = busy_seconds(), time.process_time(), time.perf_counter()
+    yield found
+    wall = time.perf_counter() - began
+    found["others_during"] = others_during(before, busy_seconds(), time.process_time() - cpu, wall)
+    found["warnings"] = busy_warnings(found["load_before"], found["others_before"], found["others_during"])
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a number may depend on."""
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
 
 def machine() -> dict[str, Any]:

@@ -22,7 +22,17 @@ from typing import Any
 from benchmarks import page
 from benchmarks.cases import CASES, Case, find
 from benchmarks.pipe import BenchmarkError, Process
-from benchmarks.record import busy_seconds, busy_warnings, compared, machine, memory_share, ratios, write_json
+from benchmarks.record import (
+    busy_seconds,
+    busy_warnings,
+    compared,
+    machine,
+    memory_share,
+    others_during,
+    others_now,
+    ratios,
+    write_json,
+)
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LEAST_PAIRS = 5
@@ -55,11 +65,11 @@ def measure(case: Case, conditions: Conditions, say: Say = lambda text: None, st
         sides = {name: stack.enter_context(start(name, conditions.threads)) for name in case.sides}
         about = {name: _prepare(case, name, side, conditions.threads, say) for name, side in sides.items()}
         check, first = _check(case, sides)
-        others = _others(conditions.watch)
+        others = others_now(conditions.watch)
         before, cpu, began = busy_seconds(), _cpu(sides), time.perf_counter()
         blocks = _blocks(case, sides, conditions.pairs, first, say)
         wall = time.perf_counter() - began
-        during = _during(before, busy_seconds(), _cpu(sides) - cpu, wall)
+        during = others_during(before, busy_seconds(), _cpu(sides) - cpu, wall)
         memory = {name: side.ask("facts")["memory_mb"] for name, side in sides.items()}
     seconds = {name: [one["seconds"] for one in found] for name, found in blocks.items()}
     peers = [name for name in case.sides if name != "ours"]
@@ -133,19 +143,6 @@ def _cpu(sides: Mapping[str, Process]) -> float:
     return sum(side.ask("facts")["cpu_seconds"] for side in sides.values())
 
 
-def _others(seconds: float) -> float | None:
-    """Cores that others use while our workers wait."""
-    before = busy_seconds()
-    time.sleep(seconds)
-    after = busy_seconds()
-    return None if before is None or after is None or seconds <= 0 else (after - before) / seconds
-
-
-def _during(before: float | None, after: float | None, ours: float, wall: float) -> float | None:
-    """Cores that others used while ours were timed."""
-    return None if before is None or after is None or wall <= 0 else max(0.0, (after - before - ours) / wall)
-
-
 def conditions_of(pairs: int, threads: int, watch: float = WATCH) -> Conditions:
     """The machine as it is now, its matrix rate measured in a process of its own."""
     load = os.getloadavg()[0]
@@ -185,6 +182,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=machine()["cores"], help="of every side (default: cores)")
     parser.add_argument("--json", action="store_true", help="print the records to standard output")
     parser.add_argument("--list", action="store_true", help="name the cases and stop")
+    parser.add_argument("--profile", action="store_true", help="the share of the matrix rate instead, and by stages")
     parser.add_argument("--quick", action="store_true", help="one pair of two steps a case; nothing is kept")
     chosen = parser.parse_args(given)
     if chosen.pairs < LEAST_PAIRS and not chosen.quick:
@@ -201,6 +199,11 @@ def main(given: Sequence[str] | None = None) -> int:
         for case in CASES:
             print(f"{case.name:18} {case.title} [{', '.join(case.sides)}]")
         return 0
+    if chosen.profile:
+        from benchmarks import profiles
+
+        wanted = [f"--case={name}" for name in chosen.case or ()]
+        return profiles.main([*wanted, f"--threads={chosen.threads}", *(["--json"] if chosen.json else [])])
     try:
         cases = [find(name) for name in chosen.case] if chosen.case else list(CASES)
     except KeyError as error:

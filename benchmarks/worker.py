@@ -14,9 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from benchmarks.record import versions
 from benchmarks.side import Side, Skip
-
-PACKAGES = ("torch", "transformers", "peft", "foreword")
 
 
 class Worker:
@@ -71,7 +70,7 @@ class Worker:
         from foreword.training.cost import matrix_rate
 
         _check_threads(order["threads"])
-        return {"gflops": max(matrix_rate() for _ in range(3)) / 1e9, "versions": _versions()}
+        return {"gflops": max(matrix_rate() for _ in range(3)) / 1e9, "versions": versions()}
 
 
 def serve(orders: TextIO, answers: TextIO) -> None:
@@ -99,18 +98,6 @@ def _peak() -> float:
     """The largest resident size of this process so far, in MB (2**20)."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def main() -> None:

@@ -183,9 +183,9 @@ def test_the_warning_is_in_the_record_and_in_the_output(sides, tmp_path):
 
 
 def test_others_are_what_is_left_of_the_machines_work():
-    assert run._during(10.0, 30.0, 15.0, 10.0) == pytest.approx(0.5)
-    assert run._during(10.0, 20.0, 15.0, 10.0) == 0.0
-    assert run._during(None, 20.0, 1.0, 1.0) is None
+    assert record.others_during(10.0, 30.0, 15.0, 10.0) == pytest.approx(0.5)
+    assert record.others_during(10.0, 20.0, 15.0, 10.0) == 0.0
+    assert record.others_during(None, 20.0, 1.0, 1.0) is None
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -359,4 +359,4 @@ def test_the_page_of_no_records_names_every_case_as_not_measured():
 
 
 def test_the_page_that_is_kept_is_the_one_that_the_records_give():
-    assert page.PAGE.read_text(encoding="utf-8") == page.render(page.load())
+    assert page.PAGE.read_text(encoding="utf-8") == page.made()
