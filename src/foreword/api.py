@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from foreword import config as configs
-from foreword.artifacts import storage
+from foreword.artifacts import starting, storage
 from foreword.assembly import Assembly, assemble, template_of
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.loading import load as load_backbone
@@ -28,6 +28,7 @@ from foreword.evaluation.measuring import evaluate
 from foreword.evaluation.scoring import Scored
 from foreword.evaluation.writing import measure
 from foreword.training.checkpoint import Progress
+from foreword.training.drift import with_drift
 from foreword.training.folder import check_folder, log_of, make_folder
 from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training, run_together
 from foreword.training.plan import Plan, plan_of
@@ -88,9 +89,11 @@ def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OW
         measure(["a"], [["a"]], task.metrics)  # a package that is missing is told now, not after the training
     dataset = load_data(config.data, task)
     check_training(config.training, task, bool(dataset.splits.get("validation")), len(dataset.labels))
+    starting.source_of(config)  # an artifact that does not fit is told before any model is loaded
     if backbone is None:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
+    starting.begin(assembly)
     items: dict[str, list[Item]] = {
         split: [assembly.reader.item(row, owner) for row in rows] for split, rows in dataset.splits.items()
     }
@@ -173,7 +176,7 @@ def train_together(
         if place is not None:
             make_folder(place, one.config, anew=overwrite)
             write_json(place / "plan.json", one.plan.to_dict())
-    started = [_start(*parts) for parts in zip(prepared, places, told, strict=True)]
+    started = [start(*parts) for parts in zip(prepared, places, told, strict=True)]
     loops = [one.loop for one in started if one.loop is not None]
     if loops:
         run_together(loops, resume)
@@ -222,12 +225,13 @@ class Started:
     place: Path | None
 
 
-def _start(prepared: Prepared, place: Path | None, reporter: Reporter) -> Started:
+def start(prepared: Prepared, place: Path | None, reporter: Reporter) -> Started:
+    """Take the run's route: what is kept of its rows is made now, for the splits that are among its items."""
     items = follow(prepared.route, prepared.assembly, prepared.items, reporter.kept)
     if not prepared.assembly.trained():
         return Started(prepared, items, None, place)
     rows, validation, twins = items["train"], items.get("validation", []), items.get(SWAPPED, ())
-    run, log = identity(prepared), log_of(place)
+    run, log = identity(prepared), with_drift(log_of(place), prepared.assembly.method)
     loop = Loop(prepared.assembly, rows, validation, place, reporter, log, run, twins, prepared.route)
     return Started(prepared, items, loop, place)
 

@@ -225,7 +225,15 @@ def encoder_of(
     longest = min(config.max_length or positions, positions)
     shorten = None if config.shorten is None else tuple(config.shorten)
     return Encoder(
-        template, backbone.tokenizer, backbone.kind, longest, shorten, config.keep, config.chat, tuple(shown)
+        template,
+        backbone.tokenizer,
+        backbone.kind,
+        longest,
+        shorten,
+        config.keep,
+        config.chat,
+        tuple(shown),
+        backbone.decoder_start,
     )
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.backbone.backbone import Backbone
+from foreword.backbone.fitting import check_fits
 from foreword.backbone.sited import Twins
 from foreword.batch import Batch
 from foreword.errors import ConfigError
-from foreword.injections import Bottleneck, Injection, KeyValues, LowRank, Sites, Weights
-from foreword.injections.sites import Operation
+from foreword.injections import Injection, KeyValues, Weights
 from foreword.readouts.base import Readout
 
 
@@ -47,7 +47,7 @@ class Bank:
 
     def put(self, name: str, injection: Injection, readout: Readout | None = None) -> None:
         """Add a foreword, or replace the one of that name."""
-        self._check(name, injection)
+        check_fits(name, injection, self.backbone)
         self._entries[name] = Entry(injection, readout)
 
     def remove(self, name: str) -> None:
@@ -102,33 +102,6 @@ class Bank:
         return answers
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _check(self, name: str, injection: Injection) -> None:
-        geometry = self.backbone.geometry
-        if injection.weights is not None and self.backbone.rounded:
-            raise ConfigError(f"'{name}' brings weights of its own, and {self.backbone.name} is rounded to int8")
-        if injection.virtual_tokens >= geometry.positions:
-            raise ConfigError(
-                f"'{name}' takes {injection.virtual_tokens} positions for virtual tokens, and {self.backbone.name} has "
-                f"{geometry.positions} in all",
-                do="use fewer virtual tokens",
-            )
-        if injection.soft is not None and injection.soft.vectors.shape[1] != geometry.embedding:
-            raise ConfigError(
-                f"'{name}' has virtual tokens {injection.soft.vectors.shape[1]} wide, and {self.backbone.name}'s word "
-                f"embeddings are {geometry.embedding} wide"
-            )
-        if (table := injection.key_values) is not None:
-            self.backbone.require("key_values")
-            shape = (table.tensor.shape[2], table.tensor.shape[4])
-            if shape != (geometry.kv_heads, geometry.head_size) or max(table.layers) >= geometry.layers:
-                raise ConfigError(
-                    f"'{name}' has key/values of shape {tuple(table.tensor.shape)} up to layer {max(table.layers)}, "
-                    f"and {self.backbone.name} has {geometry.layers} layers of {geometry.kv_heads} heads of "
-                    f"{geometry.head_size}"
-                )
-        if injection.sites is not None:
-            _check_sites(name, injection.sites, self.backbone)
 
     def injection(self, owner: str | None) -> Injection:
         """What rows of `owner` see; the empty injection for none."""
@@ -202,6 +175,7 @@ class Bank:
             states=batch.states,
             read=None if self.whole else read,
             twins=self.twins_of(batch),
+            border=batch.border,
         )
 
     def _prefix_of(self, batch: Batch) -> Prefix | None:
@@ -275,46 +249,22 @@ class Bank:
 
     def prefix(self, owners: Sequence[str | None]) -> Prefix | None:
         """The rows' key/values, layer by layer; None where no row has any."""
-        tables = {owner: self.injection(owner).key_values for owner in dict.fromkeys(owners)}
-        present = {owner: table for owner, table in tables.items() if table is not None}
-        if not present:
+        injections = {owner: self.injection(owner) for owner in dict.fromkeys(owners)}
+        own = _layers(owners, {owner: injection.key_values for owner, injection in injections.items()})
+        cross = _layers(owners, {owner: injection.cross for owner, injection in injections.items()})
+        if not own and not cross:
             return None
-        if len(tables) == 1:
-            table = next(iter(present.values()))
-            shared = {layer: LayerPrefix(*table.tensor[i, :, None]) for i, layer in enumerate(table.layers)}
-            return self.backbone.prefix(shared)
-        return self.backbone.prefix(_stack(owners, present))
+        above = self.backbone.geometry.layers
+        return self.backbone.prefix({**own, **{layer + above: table for layer, table in cross.items()}})
 
 
-def _check_sites(name: str, sites: Sites, backbone: Backbone) -> None:
-    """**Raises** `ConfigError` for a site that the backbone does not have, or one of other sizes."""
-    backbone.require("parts")
-    widths = backbone.anatomy.widths
-    for (layer, path, kind), operation in sites.at.items():
-        where = f"'{name}' has a {kind} at {path or 'the output'} of layer {layer}"
-        if (layer, path) not in widths:
-            raise ConfigError(f"{where}, and {backbone.name} has no such module that runs once")
-        source = getattr(operation, "source", "")
-        if source and (layer, source) not in widths:
-            raise ConfigError(f"{where} beside {source}, and {backbone.name} has no such module that runs once")
-        inputs, outputs = widths[layer, path]
-        if isinstance(operation, Bottleneck):
-            inputs = widths[layer, source][0] if source else outputs
-        own = _widths(operation, inputs, outputs)
-        if own != (inputs, outputs):
-            raise ConfigError(
-                f"{where} from {own[0]} to {own[1]}, and that module of {backbone.name} goes from {inputs} to {outputs}"
-            )
-
-
-def _widths(operation: Operation, inputs: int, outputs: int) -> tuple[int, int]:
-    """From how many to how many an operation goes; where it says nothing of one of them, as given."""
-    if isinstance(operation, LowRank):
-        return operation.a.shape[1], operation.b.shape[0]
-    if isinstance(operation, Bottleneck):
-        return operation.down.shape[1], operation.up.shape[0]
-    own = len(operation.vector)
-    return (own, outputs) if operation.kind == "scale_input" else (inputs, own)
+def _layers(owners: Sequence[str | None], tables: Mapping[str | None, KeyValues | None]) -> dict[int, LayerPrefix]:
+    """The owners' key/values for each row, by layer."""
+    present = {owner: table for owner, table in tables.items() if table is not None}
+    if present and len(tables) == 1:
+        table = next(iter(present.values()))
+        return {layer: LayerPrefix(*table.tensor[i, :, None]) for i, layer in enumerate(table.layers)}
+    return _stack(owners, present) if present else {}
 
 
 def _joined(memory: LayerPrefix, own: LayerPrefix | None, rows: int) -> LayerPrefix:

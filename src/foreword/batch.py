@@ -56,6 +56,9 @@ class Batch:
     the foreword of each row. `items`: which of the N items each row belongs to. `labels`: `[N]`, or `[N, A]` where an
     item has several; -1 where none is known.
 
+    `border`: in an encoder-decoder, the first of the decoder's places, of which all rows have T - `border`; None where
+    there is one stack. Both parts are padded, and places are counted through both; positions from 0 in each.
+
     Where the items bring them: `states` `[B, T, H]`, the input of layer `start`; `memory` `[B, S, 2 L K D]`, keys and
     values in front of the rows, of which each row sees the first `remembered` `[B]`. Positions count from behind them.
     """
@@ -76,6 +79,7 @@ class Batch:
     states: Tensor | None = None
     memory: Tensor | None = None
     remembered: Tensor | None = None
+    border: int | None = None
 
     @property
     def rows_of(self) -> dict[str | None, list[int]]:
@@ -99,8 +103,14 @@ class Batch:
 
 
 def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] = "right", device: str = "cpu") -> Batch:
-    """Pad items' rows to the longest. Positions count tokens, whatever the side of the padding."""
+    """Pad items' rows to the longest. Positions count tokens, whatever the side of the padding.
+
+    The two parts of an encoder-decoder's rows are padded on the right, each for itself: BART counts positions from the
+    first place on, padding or not.
+    """
     rows = [row for item in items for row in item.rows]
+    if rows[0].border is not None:
+        return _two_parts(items, rows, pad_id, device)
     width = max(len(row) for row in rows)
     size = (len(rows), width)
     ids, soft = torch.full(size, pad_id), torch.full(size, -1)
@@ -144,6 +154,35 @@ def collate(items: Sequence[Item], pad_id: int, side: Literal["left", "right"] =
     return batch if device == "cpu" else _to(batch, device)
 
 
+def _two_parts(items: Sequence[Item], rows: Sequence[Row], pad_id: int, device: str) -> Batch:
+    """As one batch of the rows' encoder parts, and one of their decoder parts, side by side."""
+    parts = [
+        [replace(item, rows=tuple(half(row) for row in item.rows)) for item in items]
+        for half in (_encoder_part, _decoder_part)
+    ]
+    left, right = (collate(part, pad_id) for part in parts)
+    border = left.ids.shape[1]
+    by_place = ("ids", "mask", "types", "positions", "soft")
+    joined: dict[str, Any] = {n: torch.cat([getattr(left, n), getattr(right, n)], dim=1) for n in by_place}
+    answers = torch.where(right.answers >= 0, right.answers + border, right.answers)
+    batch = replace(left, last=right.last + border, answers=answers, numbers=right.numbers, border=border, **joined)
+    return batch if device == "cpu" else _to(batch, device)
+
+
+def _encoder_part(row: Row) -> Row:
+    size = row.encoded
+    return replace(
+        row, ids=row.ids[:size], soft=row.soft[:size], types=row.types[:size], answers=(), spots=(), border=None
+    )
+
+
+def _decoder_part(row: Row) -> Row:
+    size = row.encoded
+    answers = tuple(place - size for place in row.answers)
+    ids, soft, types = row.ids[size:], row.soft[size:], row.types[size:]
+    return replace(row, ids=ids, soft=soft, types=types, cls=None, answers=answers, border=None)
+
+
 def _labels(given: Sequence[int | tuple[int, ...]]) -> Tensor:
     """`[N]` classes, or `[N, A]` tokens or tags, -1 where there is none."""
     if not any(isinstance(label, tuple) for label in given):
@@ -175,7 +214,9 @@ def _to(batch: Batch, device: str) -> Batch:
 
 
 def pieces(items: Sequence[Item], max_tokens: int, max_items: int | None = None) -> list[list[int]]:
-    """Indices of `items`, in groups whose padded size (rows times longest row) stays within `max_tokens`.
+    """Indices of `items`, in groups whose size (rows times longest row) stays within `max_tokens`.
+
+    That is the padded size, and for an encoder-decoder, whose rows' parts are padded apart, a little less.
 
     A group has `max_items` items at the most. A single item that is larger than the budget stands alone. Shortest
     first, so that groups pad little.

@@ -161,8 +161,18 @@ class GenerationOptions(Settings):
         return self
 
 
+class InitConfig(Settings):
+    """A foreword to begin with, in the place of the method's own first values: an `artifact`'s folder.
+
+    `readout`: begin with its readout as well, where the labels are the same.
+    """
+
+    artifact: str
+    readout: bool = False
+
+
 class RunConfig(Settings):
-    """One run: data, backbone, template, method, readout, training and seed."""
+    """One run: data, backbone, template, method, readout, training and seed; `init_from` carries a foreword over."""
 
     data: DataConfig
     backbone: str
@@ -171,6 +181,7 @@ class RunConfig(Settings):
     method: SerializeAsAny[MethodConfig]
     readout: SerializeAsAny[ReadoutConfig] | None = None
     training: TrainingConfig = TrainingConfig()
+    init_from: InitConfig | None = None
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(None, ge=1, le=4096)
     output: str | None = None
@@ -179,6 +190,11 @@ class RunConfig(Settings):
     @classmethod
     def _data(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("init_from", mode="before")
+    @classmethod
+    def _init_from(cls, value: Any) -> Any:
+        return {"artifact": value} if isinstance(value, str) else value
 
     @field_validator("template", mode="before")
     @classmethod
@@ -260,8 +276,8 @@ def _override(values: dict[str, Any], item: str) -> None:
     target = values
     for name in parents:
         child = target.get(name)
-        if isinstance(child, str) and name in ("data", "template", "method", "readout"):
-            child = {{"data": "source", "template": "text"}.get(name, "name"): child}
+        if isinstance(child, str) and name in ("data", "template", "method", "readout", "init_from"):
+            child = {{"data": "source", "template": "text", "init_from": "artifact"}.get(name, "name"): child}
         if child is not None and not isinstance(child, dict):
             raise ConfigError(f"'{name}' in the override '{item}' is not a group of fields")
         group: dict[str, Any] = {} if child is None else child

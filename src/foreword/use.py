@@ -13,7 +13,7 @@ import torch
 
 from foreword import config as configs
 from foreword.artifacts import storage
-from foreword.artifacts.manifest import Manifest
+from foreword.artifacts.manifest import IMPORTED, Manifest
 from foreword.assembly import Example, Reader
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.loading import load as load_backbone
@@ -206,6 +206,11 @@ def data_for(foreword: Foreword, source: str | None, columns: Mapping[str, str] 
         }
     elif columns:
         raise DataError("columns are those of a data source, and none is given", do="name it by --data")
+    elif isinstance(run, Mapping) and str(run.get("source")).startswith(IMPORTED):
+        raise DataError(
+            "the foreword was imported, and a PEFT checkpoint does not say what it was trained on",
+            do="name a data source by --data",
+        )
     elif not isinstance(run, Mapping):
         raise DataError("the foreword does not say what it was trained on", do="name a data source by --data")
     else:

@@ -54,7 +54,28 @@ ROLES = {
     },
     "opt": OPT,
     "opt-projected": OPT,
+    "bart": OPT,
+    "t5": {
+        "query": ["layer.0.SelfAttention.q"],
+        "key": ["layer.0.SelfAttention.k"],
+        "value": ["layer.0.SelfAttention.v"],
+        "attention-output": ["layer.0.SelfAttention.o"],
+        "feed-forward-input": ["layer.1.DenseReluDense.wi"],
+        "feed-forward-output": ["layer.1.DenseReluDense.wo"],
+    },
 }
+
+
+def with_cross(family: str) -> dict[str, list[str]]:
+    """A decoder's layer attends to the encoder between its other attention and its feed-forward."""
+    inside = "encoder_attn" if family == "bart" else "layer.1.EncDecAttention"
+    found = {}
+    for role, (path,) in ROLES[family].items():
+        if role.startswith("feed-forward"):
+            found[role] = [path.replace("layer.1", "layer.2")]
+        else:
+            found[role] = [path, f"{inside}.{path.rpartition('.')[2]}"]
+    return found
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,8 +86,9 @@ def test_every_matrix_has_its_role(family: str) -> None:
         found: dict[str, list[str]] = {}
         for organ in organs:
             found.setdefault(organ.role, []).append(organ.path)
-        assert len(found.pop("norm")) == 2
-        assert found == ROLES[family]
+        crosses = layer in shared(family).geometry.cross_layers
+        assert len(found.pop("norm")) == 2 + crosses
+        assert found == (with_cross(family) if crosses else ROLES[family])
         modules = dict(shared(family).model.named_modules())
         assert all(f"{anatomy.names[layer]}.{organ.path}" in modules for organ in organs)
         assert anatomy.widths[layer, ""] == (HIDDEN, HIDDEN)

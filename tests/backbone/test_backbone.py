@@ -8,10 +8,40 @@ import pytest
 import torch
 
 from foreword.backbone.backbone import Backbone, fingerprint
+from foreword.batch import Item, collate
 from foreword.errors import BackboneError, ConfigError, Unsupported
+from foreword.text.rows import as_row
 from support import tokenizers
-from support.backbones import FAMILIES, HEADS, HIDDEN, LAYERS, MASKED, POSITIONS, REFUSING, bare, kind, shared, tiny
+from support.backbones import (
+    FAMILIES,
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    MASKED,
+    ONE_STACK,
+    POSITIONS,
+    REFUSING,
+    TWO_STACKS,
+    bare,
+    kind,
+    shared,
+    states_of,
+    tiny,
+)  # fmt: skip
 from support.forewords import close, make
+
+
+def plain_batch(family):
+    """One row of eight words, for either stack where there are two."""
+    ids = tuple(range(6, 14))
+    return collate([Item((as_row(ids, ids if family in TWO_STACKS else None),))], 0)
+
+
+def words_of(batch):
+    """What the plain model takes."""
+    border = batch.border
+    more = {} if border is None else {"decoder_input_ids": batch.ids[:, border:]}
+    return {"input_ids": batch.ids[:, :border], **more}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -19,24 +49,25 @@ def test_the_sizes_are_those_of_the_model(family):
     geometry = shared(family).geometry
     narrow = 16 if family == "opt-projected" else HIDDEN
     assert (geometry.hidden, geometry.embedding) == (narrow, narrow)
-    assert (geometry.layers, geometry.heads, geometry.head_size) == (LAYERS, HEADS, HIDDEN // HEADS)
+    size = 6 if family == "t5" else HIDDEN // HEADS
+    assert (geometry.layers, geometry.heads, geometry.head_size) == (LAYERS, HEADS, size)
+    assert geometry.encoder_layers == {"t5": 2, "bart": 1}.get(family, 0)
+    assert list(geometry.cross_layers) == {"t5": [2], "bart": [1, 2]}.get(family, [])
     assert geometry.kv_heads == (2 if family == "llama" else HEADS)
     assert geometry.positions == POSITIONS
     assert geometry.position_base == (2 if family == "roberta" else 0)
     assert geometry.vocabulary == bare(family).config.vocab_size
     assert geometry.parameters == sum(p.numel() for p in bare(family).parameters())
     assert geometry.to_dict()["kv_heads"] == geometry.kv_heads
-    assert not shared(family).refusals
+    assert set(shared(family).refusals) == ({"passage"} if family in TWO_STACKS else set())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_position_can_be_used_and_the_next_is_refused(family):
     from foreword.bank import Bank
-    from foreword.batch import Item, collate
-    from foreword.text.rows import Row
 
     def batch(length):
-        return collate([Item((Row((7,) * length, (-1,) * length, (0,) * length, None, ()),))], 0)
+        return collate([Item((as_row((7,) * length, (7,) * length if family in TWO_STACKS else None),))], 0)
 
     backbone = shared(family)
     with torch.no_grad():
@@ -69,11 +100,11 @@ def test_an_absent_head_is_refused_and_the_trunk_works():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_head_on_chosen_words_is_the_head(family):
     backbone, model = shared(family), bare(family)
-    ids = torch.arange(6, 14)[None]
+    batch = plain_batch(family)
     words = torch.tensor([9, 3, 50])
     with torch.no_grad():
-        expected = model(input_ids=ids).logits
-        hidden = model.base_model(input_ids=ids).last_hidden_state
+        expected = model(**words_of(batch)).logits
+        hidden = states_of(model, batch)[:, batch.border :]
         close([backbone.logits(hidden), backbone.logits(hidden, words)], [expected, expected[..., words]])
 
 
@@ -86,12 +117,12 @@ def test_replaced_weights_are_used_and_given_back(family):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.1)
     replaced = {name: value.detach() for name, value in other.named_parameters()}
     before = dict(backbone.model.named_parameters())
-    ids = torch.arange(6, 14)[None]
+    given = words_of(plain_batch(family))
     with torch.no_grad():
-        first = backbone.model(input_ids=ids).logits
+        first = backbone.model(**given).logits
         with backbone.weights(replaced):
-            close([backbone.model(input_ids=ids).logits], [other(input_ids=ids).logits], 1e-5)
-        assert torch.equal(backbone.model(input_ids=ids).logits, first)
+            close([backbone.model(**given).logits], [other(**given).logits], 1e-5)
+        assert torch.equal(backbone.model(**given).logits, first)
     after = dict(backbone.model.named_parameters())
     assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)
@@ -136,14 +167,14 @@ def test_a_backbone_is_frozen_and_in_eval_mode(family):
     backbone = Backbone(bare(family).train(), shared(family).tokenizer, kind(family), family)
     assert not backbone.model.training
     assert not any(p.requires_grad for p in backbone.model.parameters())
-    ids = torch.arange(6, 14)[None]
-    where = torch.arange(8)[None]
+    batch = plain_batch(family)
+    given = (backbone.embed(batch.ids), batch.mask, batch.positions)
     with torch.no_grad():
-        twice = [backbone.forward(backbone.embed(ids), torch.ones_like(ids), where) for _ in range(2)]
+        twice = [backbone.forward(*given, border=batch.border) for _ in range(2)]
     assert torch.equal(*twice)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_recorded_key_values_can_be_differentiated(family):
     backbone = shared(family)
     embeds = backbone.embed(torch.arange(6, 10)).detach().requires_grad_()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.errors import Unsupported
-from support.backbones import FAMILIES, HEADS, HIDDEN, LAYERS, REFUSING, tiny
+from support.backbones import HEADS, HIDDEN, LAYERS, ONE_STACK, REFUSING, TWO_STACKS, shared, tiny
 
 ROWS, LENGTH, PREFIX = 3, 7, 4
 
@@ -63,7 +63,7 @@ def _compare(whole: Tensor, part: Tensor, places: Tensor, leaves: list[Tensor]) 
 @pytest.mark.parametrize("side", ["left", "right", "none"])
 @pytest.mark.parametrize("prefixed", [False, True])
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_reading_a_few_places_equals_reading_all(family: str, count: int, prefixed: bool, side: str) -> None:
     backbone = tiny(family)
     ids, mask, positions = _inputs("right" if side == "none" else side)
@@ -79,7 +79,7 @@ def test_reading_a_few_places_equals_reading_all(family: str, count: int, prefix
 
 @pytest.mark.parametrize("read", [False, True])
 @pytest.mark.parametrize("start", [1, 2, 3])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_going_on_from_a_layer_equals_a_whole_run(family: str, start: int, read: bool) -> None:
     backbone = tiny(family)
     ids, mask, positions = _inputs("right")
@@ -118,7 +118,7 @@ def test_a_place_that_is_read_twice_counts_once(family: str) -> None:
     _compare(whole, part, once, leaves)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_parts_leave_the_trunk_as_it_is(family: str) -> None:
     backbone = tiny(family)
     ids, mask, positions = _inputs("right")
@@ -133,8 +133,17 @@ def test_parts_leave_the_trunk_as_it_is(family: str) -> None:
 def test_a_family_that_is_not_routed_refuses_parts_and_reads_all(family: str) -> None:
     backbone = tiny(family)
     ids, mask, positions = _inputs("right")
-    with pytest.raises(Unsupported, match="parts"):
+    with pytest.raises(Unsupported, match="passage"):
         backbone.states(backbone.embed(ids), mask, positions, stop=1)
     whole = backbone.forward(backbone.embed(ids), mask, positions)
     read = backbone.forward(backbone.embed(ids), mask, positions, read=_places(mask, 1))
     torch.testing.assert_close(read, whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", TWO_STACKS)
+def test_two_stacks_are_not_run_in_part(family: str) -> None:
+    backbone = shared(family)
+    backbone.require("parts")
+    embeds, mask = backbone.embed(torch.tensor([[5, 6, 7]])), torch.ones(1, 3, dtype=torch.long)
+    with pytest.raises(Unsupported, match=rf"{family}.*passage: a row runs through two stacks"):
+        backbone.states(embeds, mask, mask, stop=1)

@@ -14,7 +14,7 @@ from foreword.batch import collate
 from foreword.errors import ConfigError, Unsupported
 from foreword.injections import Bottleneck, Injection, LowRank, ScaleInput, Shift, Sites
 from support.backbones import FAMILIES, HIDDEN, LAYERS, REFUSING, shared, tiny
-from support.forewords import bank_of, hidden, impossible, items, loud, make, scores
+from support.forewords import anywhere, bank_of, hidden, impossible, items, loud, make, scores
 
 METHODS = ("lora-all", "ia3", "adapter-houlsby", "adapter-parallel", "combined")
 
@@ -23,10 +23,10 @@ METHODS = ("lora-all", "ia3", "adapter-houlsby", "adapter-parallel", "combined")
 def test_a_pass_leaves_the_trunk_as_it_is(family: str) -> None:
     backbone = tiny(family)
     tables = {id(m): (dict(m._modules), dict(m._parameters), set(m.__dict__)) for m in backbone.model.modules()}
-    rows = items(make(family, "linear-probe", "mean", backbone=backbone), owner=None)
+    rows = items(make(family, "linear-probe", anywhere(family), backbone=backbone), owner=None)
     before = hidden(Bank(backbone), rows)
     for method in METHODS:
-        assembly = make(family, method, "mean", backbone=backbone)
+        assembly = make(family, method, anywhere(family), backbone=backbone)
         hidden(bank_of({"own": assembly}), items(assembly, owner="own"))
     assert {id(m) for m in backbone.model.modules()} == set(tables)
     for module in backbone.model.modules():
@@ -39,9 +39,9 @@ def test_a_pass_leaves_the_trunk_as_it_is(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_row_of_none_beside_sites_is_bit_equal(family: str) -> None:
     backbone = shared(family)
-    assemblies = {m: make(family, m, "mean", backbone=backbone) for m in METHODS if m != "combined"}
+    assemblies = {m: make(family, m, anywhere(family), backbone=backbone) for m in METHODS if m != "combined"}
     bank = bank_of(assemblies)
-    plain = items(make(family, "linear-probe", "mean", backbone=backbone), owner=None)[:1]
+    plain = items(make(family, "linear-probe", anywhere(family), backbone=backbone), owner=None)[:1]
     others = [items(assembly, owner=name)[0] for name, assembly in assemblies.items()]
     probe = [type(row)(row.rows) for row in others]
     mixed, bare = collate([*plain, *others], backbone.pad_id), collate([*plain, *probe], backbone.pad_id)

@@ -58,6 +58,9 @@ def test_in_predict_and_out_again(run: Run, checkpoint: Path, gpt2_folder: Path,
     code, out, err = run("predict", "ours", "the film was great", "--json")
     assert code == 0, err
     assert json.loads(out)["label"] in ("bad", "good")
+    code, _, err = run("evaluate", "ours")
+    assert code == 2
+    assert "was imported" in err and "--data" in err and "hub" not in err
     code, out, err = run("export", "ours", "--to", "peft", "--output", "again")
     assert code == 0, err
     assert "CAUSAL_LM" in out and "{text} It was {mask}" in err

@@ -8,7 +8,20 @@ import pytest
 
 from foreword.batch import Item
 from support.backbones import FAMILIES, shared
-from support.forewords import READOUTS, ROWS, bank_of, close, hidden, items, loud, make, methods_of, refused, scores
+from support.forewords import (
+    READOUTS,
+    ROWS,
+    anywhere,
+    bank_of,
+    close,
+    hidden,
+    items,
+    loud,
+    make,
+    methods_of,
+    refused,
+    scores,
+)
 
 THREE = ("bad", "middling", "good")
 
@@ -62,7 +75,9 @@ def test_two_forewords_of_one_method_do_not_meet(family, law):
     """Same method, other seeds: every row sees its own, whichever stands first."""
     backbone = shared(family)
     for method in ("prompt-random", "v2-random", "v2-layers", "p-tuning-mlp", "lora", "adapter-houlsby", "combined"):
-        pair = {str(seed): loud(make(family, method, "mean", backbone=backbone, seed=seed)) for seed in (1, 2)}
+        pair = {
+            str(seed): loud(make(family, method, anywhere(family), backbone=backbone, seed=seed)) for seed in (1, 2)
+        }
         bank = bank_of(pair)
         rows = [item for name, assembly in pair.items() for item in items(assembly, ROWS[:2], name)]
         found = scores(bank, rows)

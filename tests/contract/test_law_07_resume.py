@@ -89,6 +89,8 @@ def test_resume_equals_an_uninterrupted_run(tmp_path, method, optimizer, killed_
         ("llama", "adapter-houlsby"),
         ("bert", "compacter"),
         ("gpt2", "combined"),
+        ("t5", "v2-random"),
+        ("bart", "combined"),
     ],
 )
 def test_resume_on_other_families(tmp_path, family, method, law):

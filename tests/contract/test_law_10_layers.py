@@ -31,15 +31,17 @@ def test_a_subset_equals_all_layers_with_the_others_masked(family, method, side,
         expected = hidden(bank_of({"own": assembly}), rows, side)
         batch = collate(rows, backbone.pad_id, side)
         count, length = len(batch.owners), table.length
-        layers = {}
-        for layer in range(LAYERS):
-            chosen = layer in table.layers
-            own = table.tensor[table.layers.index(layer)] if chosen else noise(table.tensor.shape[1:])
-            visible = torch.full((count, length), chosen)
-            layers[layer] = LayerPrefix(own[0][None], own[1][None], visible)
+        layers, tables = {}, dict(zip(table.layers, table.tensor, strict=True))
+        if (cross := assembly.method.compiled().cross) is not None:
+            tables |= {LAYERS + layer: own for layer, own in zip(cross.layers, cross.tensor, strict=True)}
+        assert len(tables) < len(backbone.slots)
+        for slot in backbone.slots.values():
+            own = tables.get(slot, noise(table.tensor.shape[1:]))
+            layers[slot] = LayerPrefix(own[0][None], own[1][None], torch.full((count, length), slot in tables))
         with torch.no_grad():
             embeds = Bank(backbone).embeds(collate([type(r)(r.rows) for r in rows], backbone.pad_id, side))
-            found = backbone.forward(embeds, batch.mask, batch.positions, batch.types, backbone.prefix(layers))
+            where, prefix = (batch.mask, batch.positions, batch.types), backbone.prefix(layers)
+            found = backbone.forward(embeds, *where, prefix, border=batch.border)
         close([states[mask.bool()] for states, mask in zip(found, batch.mask, strict=True)], expected)
     law(10)
 
@@ -53,9 +55,11 @@ def test_a_masked_prefix_equals_none(family, side, law):
         batch = collate(rows, backbone.pad_id, side)
         shape = (1, geometry.kv_heads, 5, geometry.head_size)
         unseen = torch.zeros(len(rows), 5, dtype=torch.bool)
-        prefix = backbone.prefix({layer: LayerPrefix(noise(shape), noise(shape), unseen) for layer in range(LAYERS)})
+        slots = backbone.slots.values()
+        prefix = backbone.prefix({slot: LayerPrefix(noise(shape), noise(shape), unseen) for slot in slots})
+        where = batch.mask, batch.positions, batch.types
         with torch.no_grad():
-            found = backbone.forward(backbone.embed(batch.ids), batch.mask, batch.positions, batch.types, prefix)
+            found = backbone.forward(backbone.embed(batch.ids), *where, prefix, border=batch.border)
         expected = hidden(Bank(backbone), rows, side)
         close([states[mask.bool()] for states, mask in zip(found, batch.mask, strict=True)], expected)
     law(10)

@@ -26,7 +26,7 @@ def test_announced_trained_and_stored_counts_agree(family, method, law):
         assembly = make(family, method, readout, backbone=shared(family))
         announced = sum(parameter.numel() for parameter in assembly.trained().values())
         injection = assembly.method.compiled()
-        kept = sum(t.numel() for name, t in injection.tensors().items() if name != "key_values.layers")
+        kept = sum(t.numel() for name, t in injection.tensors().items() if not name.endswith(".layers"))
         assert assembly.stored() == kept + sum(p.numel() for p in assembly.readout.parameters())
         geometry = assembly.backbone.geometry
         virtual = assembly.reader.encoder.template.soft_count
@@ -41,8 +41,9 @@ def test_announced_trained_and_stored_counts_agree(family, method, law):
         elif method.startswith(SOFT):
             assert kept == virtual * geometry.embedding > 0
         elif method.startswith("v2"):
-            table = injection.key_values
-            assert kept == len(table.layers) * 2 * geometry.kv_heads * table.length * geometry.head_size
+            tables = [table for table in (injection.key_values, injection.cross) if table is not None]
+            layers = sum(len(table.layers) for table in tables)
+            assert kept == layers * 2 * geometry.kv_heads * tables[0].length * geometry.head_size
         elif method != "full":
             assert kept == 0
         if not method.startswith("hard"):

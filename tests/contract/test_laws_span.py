@@ -14,11 +14,11 @@ from foreword.evaluation.spotting import best_span, found
 from foreword.readouts.span import spots_in
 from foreword.training.loop import Loop, Silent
 from foreword.training.route import follow, route_of
-from support.backbones import FAMILIES, MASKED, shared
+from support.backbones import MASKED, ONE_STACK, TWO_STACKS, shared
 from support.forewords import bank_of, close, gradients, grid, hidden, items, loud, make, near
 from support.spots import CHOSEN, QUESTIONS, SENTENCES, finder, tagger
 
-PAIRS = [*grid(CHOSEN), *grid(("prompt-after",), MASKED)]
+PAIRS = [*grid(CHOSEN, ONE_STACK), *grid(("prompt-after",), MASKED)]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_a_batch_equals_single_rows_and_a_mixed_one_separate_runs(family, method
     law(4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_answers_of_every_kind_share_a_batch(family, law):
     tags, ends = loud(tagger(family, "prompt-middle")), loud(finder(family, "v2-random"))
     classes = loud(make(family, "prompt-text", "last", backbone=shared(family)))
@@ -125,7 +125,7 @@ def test_no_route_changes_the_loss_or_the_gradient(family, method, law):
     law(8)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_what_is_saved_finds_as_before(family, law, tmp_path):
     assembly = loud(finder(family, "v2-random"))
     rows = items(assembly, QUESTIONS, "own")
@@ -220,3 +220,10 @@ def test_what_does_not_go_together_is_refused():
         assembly.reader.item({"context": "good film " * 40, "question": "Is it good?"})
     with pytest.raises(DataError, match="stands in its text"):
         assembly.reader.item({"context": "good", "question": "", "answers": ("bad",)})
+
+
+@pytest.mark.parametrize("family", TWO_STACKS)
+def test_a_decoder_points_at_no_text(family, law):
+    with pytest.raises(Unsupported, match=rf"{family}.*encoder-decoder.*a part of it is read in the text"):
+        finder(family, "prompt-text")
+    law(5, "refused")

@@ -14,11 +14,11 @@ from foreword.errors import ConfigError, TemplateError, Unsupported
 from foreword.evaluation.spotting import evaluate_tags, tagged
 from foreword.training.loop import Loop, Silent
 from foreword.training.route import follow, route_of
-from support.backbones import FAMILIES, MASKED, shared
+from support.backbones import MASKED, ONE_STACK, TWO_STACKS, shared
 from support.forewords import bank_of, close, gradients, grid, hidden, items, loud, make, near
 from support.spots import CHOSEN, SENTENCES, TAGS, tagger
 
-PAIRS = [*grid(CHOSEN), *grid(("prompt-after",), MASKED)]
+PAIRS = [*grid(CHOSEN, ONE_STACK), *grid(("prompt-after",), MASKED)]
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_no_route_changes_the_loss_or_the_gradient(family, method, law):
     law(8)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_what_is_saved_tags_as_before(family, law, tmp_path):
     assembly = loud(tagger(family, "v2-random"))
     bank, rows = bank_of({"own": assembly}), items(assembly, SENTENCES, "own")
@@ -182,6 +182,9 @@ def test_what_does_not_go_together_is_refused():
     for family in ("gpt2", "llama"):
         with pytest.raises(Unsupported, match="none of the words"):
             tagger(family, "prompt-after")
+    for family in TWO_STACKS:
+        with pytest.raises(Unsupported, match=rf"{family}.*encoder-decoder.*a word's tag is read in the text"):
+            tagger(family, "prompt-text")
     with pytest.raises(ConfigError, match="swap_pairs is for classes"):
         assembly = tagger("bert", "full", swap_pairs=True)
         Loop(assembly, items(assembly, SENTENCES), [])

@@ -14,9 +14,10 @@ from foreword.evaluation.scoring import summed_loss
 from foreword.evaluation.writing import token_loss, written
 from foreword.training.loop import Loop, Silent
 from foreword.training.route import follow, route_of
-from support.backbones import CAUSAL, shared
+from support.backbones import CAUSAL, TWO_STACKS, shared
 from support.forewords import METHODS, TRAINED, bank_of, gradients, grid, items, make, near
 
+WRITERS = (*CAUSAL, *TWO_STACKS)
 ROWS = (
     {"source": "The film was great.", "translation": ("it was wonderful",)},
     {"source": "A boring and awful movie", "translation": ("not good, not good", "bad")},
@@ -38,7 +39,7 @@ def writer(family, method, **changes):
     return make(family, method, readout, backbone=shared(family), rows=ROWS, labels=(), **settings)
 
 
-@pytest.mark.parametrize(("family", "method"), grid(WRITING, CAUSAL))
+@pytest.mark.parametrize(("family", "method"), grid(WRITING, WRITERS))
 def test_the_loss_is_that_of_the_target_tokens_and_no_route_changes_it(family, method, law):
     assembly = writer(family, method)
     assembly.method.eval()
@@ -66,7 +67,7 @@ def test_the_loss_is_that_of_the_target_tokens_and_no_route_changes_it(family, m
     law(8)
 
 
-@pytest.mark.parametrize(("family", "method"), grid([m for m in METHODS if m in WRITING or m == "hard"], CAUSAL))
+@pytest.mark.parametrize(("family", "method"), grid([m for m in METHODS if m in WRITING or m == "hard"], WRITERS))
 def test_what_is_written_alone_and_in_a_mixed_batch_is_the_same(family, method, law):
     one, other = writer(family, method, seed=1), writer(family, "hard")
     bank = bank_of({"one": one, "other": other})

@@ -12,7 +12,7 @@ from foreword.errors import ConfigError, ForewordError, TemplateError, Unsupport
 from foreword.methods.p_tuning_v2 import chosen_layers
 from foreword.registry import tasks
 from support.backbones import CAUSAL, FAMILIES, LAYERS, MASKED, shared
-from support.forewords import LABELS, METHODS, close, grid, hidden, items, make, same
+from support.forewords import LABELS, close, grid, hidden, items, make, methods_of, same
 
 
 def with_method(family="bert", template=None, readout="linear", labels=LABELS, seed=0, **method):
@@ -44,7 +44,7 @@ def test_first_values_come_from_the_seed_alone(family, method):
     torch.set_rng_state(state)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_of("bert"))
 def test_building_a_method_draws_nothing_from_the_global_generator(method):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -197,9 +197,13 @@ def test_the_bottom_half_of_one_layer_is_refused():
 def test_key_values_have_the_sizes_of_the_backbone(family):
     geometry = shared(family).geometry
     for method in ("v2-random", "v2-zero", "v2-projection"):
-        table = make(family, method, None, backbone=shared(family)).method.compiled().key_values
-        assert table.layers == tuple(range(LAYERS))
-        assert table.tensor.shape == (LAYERS, 2, geometry.kv_heads, 4, geometry.head_size)
+        made = make(family, method, None, backbone=shared(family)).method.compiled()
+        assert made.key_values.layers == tuple(range(LAYERS))
+        assert made.key_values.tensor.shape == (LAYERS, 2, geometry.kv_heads, 4, geometry.head_size)
+        assert (made.cross is None) == (not geometry.cross_layers)
+        if made.cross is not None:
+            assert made.cross.layers == tuple(geometry.cross_layers)
+            assert made.cross.tensor.shape == (len(made.cross.layers), 2, geometry.kv_heads, 4, geometry.head_size)
     assert make(family, "v2-layers", None, backbone=shared(family)).method.compiled().key_values.layers == (
         0,
         LAYERS - 1,

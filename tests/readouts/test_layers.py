@@ -12,7 +12,7 @@ from foreword.errors import ConfigError, Unsupported
 from foreword.training.cost import cost_of
 from foreword.training.loop import OWNER, Loop
 from foreword.training.route import WHOLE, follow, route_of
-from support.backbones import FAMILIES, LAYERS, bare, shared
+from support.backbones import LAYERS, ONE_STACK, TWO_STACKS, bare, shared
 from support.forewords import bank_of, close, gradients, items, loud, make, near, same, scores
 
 LOW = {"name": "linear", "position": "last", "layers": 2}
@@ -23,7 +23,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREWORD_CACHE", str(tmp_path))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TWO_STACKS)
+def test_two_stacks_refuse_it(family: str) -> None:
+    with pytest.raises(Unsupported, match=f"{family}.*two stacks"):
+        make(family, "linear-probe", LOW, backbone=shared(family))
+
+
+@pytest.mark.parametrize("family", ONE_STACK)
 def test_it_reads_what_the_first_layers_give(family: str) -> None:
     readout = {**LOW, "position": "mean"} if family == "opt-projected" else LOW
     if family == "opt-projected":
@@ -77,7 +83,7 @@ def test_it_costs_less() -> None:
 def test_more_layers_than_there_are_and_none_are_refused() -> None:
     with pytest.raises(ConfigError, match="readout.layers is 9"):
         make("bert", "linear-probe", {**LOW, "layers": 9}, backbone=shared("bert"))
-    with pytest.raises(Unsupported, match="parts"):
+    with pytest.raises(Unsupported, match="passage"):
         make("albert", "linear-probe", {**LOW, "position": "cls"}, backbone=shared("albert"))
 
 

@@ -11,6 +11,8 @@ import torch
 from transformers import (
     AlbertConfig,
     AlbertForMaskedLM,
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     DebertaV2Config,
@@ -27,6 +29,8 @@ from transformers import (
     OPTForCausalLM,
     RobertaConfig,
     RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from foreword.backbone.backbone import Backbone
@@ -34,7 +38,9 @@ from support import tokenizers
 
 MASKED = ("bert", "roberta", "distilbert")
 CAUSAL = ("gpt2", "llama", "opt", "opt-projected")
-FAMILIES = (*MASKED, *CAUSAL)
+TWO_STACKS = ("t5", "bart")
+ONE_STACK = (*MASKED, *CAUSAL)
+FAMILIES = (*ONE_STACK, *TWO_STACKS)
 REFUSING = ("albert", "deberta-v2", "mpnet")
 """Families that take virtual tokens, and refuse key/values by name."""
 
@@ -44,6 +50,8 @@ _ENCODER = {**_BODY, "intermediate_size": 48, "max_position_embeddings": POSITIO
 
 
 def kind(family: str) -> str:
+    if family in TWO_STACKS:
+        return "encoder-decoder"
     return "causal" if family in CAUSAL else "masked"
 
 
@@ -95,6 +103,30 @@ def _opt(width: int) -> tuple[Any, Any]:
     return OPTForCausalLM(config), tokenizer
 
 
+def _t5() -> tuple[Any, Any]:
+    """The heads are not H wide together, and the stacks are not equally deep."""
+    tokenizer = tokenizers.t5_tokenizer()
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=HIDDEN, d_kv=6, d_ff=48, num_heads=HEADS, num_layers=2, num_decoder_layers=1,
+        relative_attention_num_buckets=8, relative_attention_max_distance=20, n_positions=POSITIONS,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    return T5ForConditionalGeneration(config), tokenizer
+
+
+def _bart() -> tuple[Any, Any]:
+    tokenizer = tokenizers.roberta_tokenizer()
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=HIDDEN, encoder_layers=1, decoder_layers=2, encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS, encoder_ffn_dim=48, decoder_ffn_dim=40, max_position_embeddings=POSITIONS,
+        pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None,
+    )  # fmt: skip
+    model = BartForConditionalGeneration(config)
+    with torch.no_grad():
+        model.final_logits_bias.normal_(0, 0.1)
+    return model, tokenizer
+
+
 def _albert() -> tuple[Any, Any]:
     tokenizer = tokenizers.bert_tokenizer()
     return AlbertForMaskedLM(AlbertConfig(vocab_size=len(tokenizer), embedding_size=16, **_ENCODER)), tokenizer
@@ -118,6 +150,8 @@ _MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "llama": _llama,
     "opt": lambda: _opt(HIDDEN),
     "opt-projected": lambda: _opt(16),
+    "t5": _t5,
+    "bart": _bart,
     "albert": _albert,
     "deberta-v2": _deberta,
     "mpnet": _mpnet,
@@ -149,6 +183,19 @@ def bare(family: str) -> Any:
 def tiny(family: str) -> Backbone:
     """A fresh backbone of the family, with equal weights at every call."""
     return Backbone(bare(family), _made(family)[1], kind(family), family)
+
+
+def states_of(model: Any, batch: Any, **more: Any) -> torch.Tensor:
+    """`[B, T, H]` that the plain model gives for a batch's words; `more` is for models of one stack."""
+    if batch.border is None:
+        return model.base_model(input_ids=batch.ids, attention_mask=batch.mask, **more).last_hidden_state
+    ids, mask, border = batch.ids, batch.mask, batch.border
+    encoded = model.get_encoder()(input_ids=ids[:, :border], attention_mask=mask[:, :border]).last_hidden_state
+    decoded = model.get_decoder()(
+        input_ids=ids[:, border:], attention_mask=mask[:, border:], encoder_hidden_states=encoded,
+        encoder_attention_mask=mask[:, :border], use_cache=False,
+    ).last_hidden_state  # fmt: skip
+    return torch.cat([encoded, decoded], dim=1)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -18,7 +19,7 @@ from foreword.config import RunConfig, build
 from foreword.registry import tasks
 from foreword.text.verbalizer import Verbalizer
 from foreword.training.loop import OWNER
-from support.backbones import FAMILIES, tiny
+from support.backbones import FAMILIES, MASKED, TWO_STACKS, tiny
 
 LABELS = ("bad", "good")
 ROWS: tuple[dict[str, Any], ...] = (
@@ -74,6 +75,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "v2-layers": {"method": {"name": "p-tuning-v2", "layers": [-1, 0], "init_std": 0.3, "num_virtual_tokens": 6}},
     "v2-low": {"method": {"name": "p-tuning-v2", "layers": [0, 1], "init_std": 0.3, "num_virtual_tokens": 3}},
     "v2-top": {"method": {"name": "p-tuning-v2", "layers": "top-half", "init_std": 0.3, "num_virtual_tokens": 3}},
+    "v2-encoder": {"method": {"name": "p-tuning-v2", "places": ["encoder"], "init_std": 0.3, **_SOFT}},
+    "v2-decoder": {"method": {"name": "p-tuning-v2", "places": ["decoder"], "init_std": 0.3, **_SOFT}},
+    "v2-cross": {"method": {"name": "p-tuning-v2", "places": ["cross"], "init_std": 0.3, **_SOFT}},
     "lora": {"method": {"name": "lora", "r": 4, "lora_alpha": 8}},
     "lora-all": {
         "method": {
@@ -138,6 +142,9 @@ _ALIKE = (
     "v2-top",
 )
 _ALWAYS = ("bert", "llama")
+_PLACES = ("v2-encoder", "v2-decoder", "v2-cross")
+_FEW = ("linear-probe", "full", "prompt-text", "v2-random", "v2-cross", "lora")
+"""What runs on the encoder-decoders in `make test`; everything does otherwise."""
 TRAINED = tuple(name for name in METHODS if not name.startswith("hard"))
 _CANDIDATES = ("good", "great", "the", "it", "film", "was", "or", "and", "is", "story", "broke", "evening")
 _LONG = {"bad": ["not bad", "boring and awful"], "good": ["very good fun", "was"]}
@@ -148,7 +155,7 @@ def grid(methods: Sequence[str] = tuple(METHODS), families: Sequence[str] = FAMI
     return [
         pytest.param(
             family, method, id=f"{family}-{method}",
-            marks=[pytest.mark.slow] if method in _ALIKE and family not in _ALWAYS else [],
+            marks=[pytest.mark.slow] if _slow(family, method) else [],
         )
         for family in families
         for method in methods
@@ -156,9 +163,16 @@ def grid(methods: Sequence[str] = tuple(METHODS), families: Sequence[str] = FAMI
     ]  # fmt: skip
 
 
+def _slow(family: str, method: str) -> bool:
+    if family in TWO_STACKS:
+        return method not in _FEW
+    return method in _ALIKE and family not in _ALWAYS
+
+
 def impossible(family: str, method: str) -> bool:
     """Whether the family has nothing that the method could train, so that the program has to refuse it."""
-    return family == "llama" and method == "bitfit"
+    no_biases = family in ("llama", "t5") and method == "bitfit"
+    return no_biases or (method in _PLACES and family not in TWO_STACKS)
 
 
 def methods_of(family: str) -> tuple[str, ...]:
@@ -168,10 +182,36 @@ def methods_of(family: str) -> tuple[str, ...]:
 
 def refused(family: str, method: str, readout: str) -> bool:
     """Whether the pair means nothing, so that the program has to refuse it."""
-    causal_cls = readout == "cls" and family in ("gpt2", "llama", "opt", "opt-projected")
+    no_place = (readout == "cls" and family not in MASKED) or (readout == "mean" and family in TWO_STACKS)
     nothing_read = method.startswith("hard") and READOUTS[readout]["name"] == "linear"
     nothing_trained = method == "linear-probe" and READOUTS[readout]["name"] == "verbalizer"
-    return causal_cls or nothing_read or nothing_trained or impossible(family, method)
+    return no_place or nothing_read or nothing_trained or impossible(family, method)
+
+
+def before(family: str) -> str:
+    """What stands between a text and an answer behind it; a decoder's answer is a text of its own."""
+    return "" if family in TWO_STACKS else " "
+
+
+def anywhere(family: str) -> str:
+    """A linear readout that the family has, of as many places as can be."""
+    return "last" if family in TWO_STACKS else "mean"
+
+
+def idle(assembly: Assembly, name: str) -> bool:
+    """Whether a parameter can change nothing, by mathematics.
+
+    A key's bias adds the same to all scores of a query; and where T5's decoder holds nothing but its start token, its
+    attention to itself is of one place, whatever the queries and keys. (Real key/values beside it are other places.)
+    """
+    number = name.removeprefix("method.copies.")
+    if number != name:
+        name = assembly.method.names[int(number)]
+    if name.endswith(("key.bias", "k_lin.bias", "k_proj.bias")):
+        return True
+    one_place = assembly.reader.item(ROWS[0]).rows[0].ids[-1:] == (assembly.backbone.decoder_start,)
+    own = re.search(r"2/layer/0/SelfAttention/[qk]|decoder.*SelfAttention\.([qk]|relative_attention_bias)\.", name)
+    return one_place and own is not None and assembly.method.at_rest().key_values is None
 
 
 @cache
@@ -180,16 +220,19 @@ def short_words(family: str) -> dict[str, str]:
     backbone = tiny(family)
 
     def alone(word: str) -> bool:
-        return Verbalizer.build({"x": [word]}, ("x",), backbone.tokenizer, " ").single
+        return Verbalizer.build({"x": [word]}, ("x",), backbone.tokenizer, before(family)).single
 
-    found = [word for word in _CANDIDATES if alone(word)]
+    found = [word for word in (*_CANDIDATES, "A", "I") if alone(word)]
     return dict(zip(LABELS, found[:2], strict=True))
 
 
-def config_of(family: str, method: str, readout: str | Mapping[str, Any] | None, **changes: Any) -> RunConfig:
+def config_of(
+    family: str, method: str | Mapping[str, Any], readout: str | Mapping[str, Any] | None, **changes: Any
+) -> RunConfig:
     """The run's settings; `changes` replace `training`'s settings, or `seed`, `template`, `task`."""
     top = {key: changes.pop(key) for key in ("seed", "template", "task") if key in changes}
-    values: dict[str, Any] = {"data": "toy", "backbone": family, **METHODS[method], "training": changes}
+    named = METHODS[method] if isinstance(method, str) else {"method": dict(method)}
+    values: dict[str, Any] = {"data": "toy", "backbone": family, **named, "training": changes}
     if isinstance(readout, Mapping):
         values["readout"] = readout
     elif readout is not None:
@@ -206,7 +249,7 @@ def config_of(family: str, method: str, readout: str | Mapping[str, Any] | None,
 
 def make(
     family: str,
-    method: str,
+    method: str | Mapping[str, Any],
     readout: str | Mapping[str, Any] | None = None,
     *,
     backbone: Backbone | None = None,
@@ -219,7 +262,7 @@ def make(
     config = config_of(family, method, readout, **changes)
     task = tasks.get(config.task or "classification")()
     assembly = assemble(config, backbone or tiny(family), task, labels, rows)
-    if method in SITED and stirred:
+    if isinstance(method, str) and method in SITED and stirred:
         stir(assembly)
     return assembly
 

@@ -177,3 +177,29 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
         model_input_names=["input_ids", "attention_mask"],
         model_max_length=1024,
     )
+
+
+@lru_cache(maxsize=1)
+def t5_tokenizer() -> PreTrainedTokenizerFast:
+    """SentencePiece's unigrams ("▁" in front of every word, runs of spaces are one), `</s>` behind a text."""
+    marks = {letter for text in SENTENCES for letter in text if not letter.isspace()}
+    words = {"▁" + word.strip(".,!?:;") for text in SENTENCES for word in text.split()}
+    special = ["<pad>", "</s>", "<unk>"]
+    scored = [(token, 0.0) for token in special] + [("▁", -8.0)]
+    scored += [(word, -4.0 - 0.1 * len(word)) for word in sorted(words)] + [(mark, -9.0) for mark in sorted(marks)]
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=2, byte_fallback=False))
+    metaspace = {"replacement": "▁", "prepend_scheme": "always", "split": True}
+    splitters = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**metaspace)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splitters)
+    tokenizer.decoder = decoders.Metaspace(**metaspace)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=512,
+    )

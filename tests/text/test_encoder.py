@@ -15,6 +15,7 @@ from support.tokenizers import (
     llama_tokenizer,
     opt_tokenizer,
     roberta_tokenizer,
+    t5_tokenizer,
 )
 
 MASKED = {"bert": bert_tokenizer, "distilbert": distilbert_tokenizer, "roberta": roberta_tokenizer}
@@ -299,3 +300,51 @@ def test_the_summary_says_when_nothing_was_cut():
     made = encoder("bert", "{a}", 8)
     assert cut_summary([made.encode({"a": "good"})], made).message == "none of 1 rows was longer than 8 tokens"
     assert cut_summary([], made).share == 0.0
+
+
+def two(family, text, **options):
+    tokenizer, start = {"t5": (t5_tokenizer(), 0), "bart": (roberta_tokenizer(), 2)}[family]
+    template = Template.parse(text).resolve(tokenizer)
+    longest = options.pop("max_length", 64)
+    return Encoder(template, tokenizer, "encoder-decoder", longest, decoder_start=start, **options)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoders_text_is_the_tokenizers_own_and_the_decoder_begins_behind_it(family):
+    encoder = two(family, "{a} means{mask}")
+    row = encoder.encode({"a": "The film was great."})
+    ids = encoder.tokenizer("The film was great. means")["input_ids"]
+    assert list(row.ids[: row.border]) == ids and row.encoded == len(ids)
+    assert row.ids[row.border :] == ((0,) if family == "t5" else (2, 0)) == encoder.begun
+    assert row.answers == (len(row) - 1,) and encoder.answer_prefix == ""
+    longer = encoder.encode({"a": "The film was great."}, continuation=(7, 8))
+    assert longer.ids == (*row.ids, 7, 8) and longer.border == row.border
+    assert longer.answers == tuple(range(len(row) - 1, len(row) + 2))
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoders_pairs_virtual_tokens_and_examples_stand_in_the_encoder(family):
+    encoder = two(family, "{soft:2}{a}{sep}{b}")
+    row = encoder.encode({"a": "yes", "b": "no"})
+    plain = [token for token, soft in zip(row.ids[: row.border], row.soft, strict=False) if soft < 0]
+    assert plain == encoder.tokenizer("yes", "no")["input_ids"]
+    at = row.soft.index(0)
+    assert at == len(encoder.begun) - 1 and row.soft[row.border :] == (-1,) * len(encoder.begun)
+    shown = two(family, "{a} is {mask}", demonstrations=(({"a": "yes"}, "good"),)).encode({"a": "no"})
+    said = two(family, "{a}").encode({"a": "yes is good\n\nno is"})
+    assert shown.ids == said.ids
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoders_text_is_cut_alike_whatever_the_answer(family):
+    encoder = two(family, "{a} means{mask}", max_length=10)
+    short, long = (encoder.encode({"a": "it was great " * 9}, continuation=(7,) * n, reserve=5 - n) for n in (0, 5))
+    assert short.border == long.border == 10 and short.cut == long.cut > 0
+    assert long.ids == (*short.ids, *(7,) * 5)
+
+
+def test_what_an_encoder_decoder_cannot_mean_is_refused():
+    with pytest.raises(TemplateError, match="a decoder writes the answer, so {mask} must be the last"):
+        two("t5", "{mask} {a}")
+    with pytest.raises(TemplateError, match="not causal has no chat"):
+        two("bart", "{a} {mask}", chat=True)

@@ -37,6 +37,16 @@ CASES = [
     ("gpt2", "bitfit", "last"),
     ("bert", "combined", "mean"),
     ("llama", "combined-soft", "last"),
+    ("t5", "prompt-random", "words"),
+    ("t5", "v2-random", "last"),
+    ("t5", "v2-cross", "last"),
+    ("t5", "lora", "words"),
+    ("t5", "full", "words"),
+    ("bart", "v2-decoder", "last"),
+    ("bart", "v2-top", "words"),
+    ("bart", "v2-encoder", "words"),
+    ("bart", "adapter-houlsby", "last"),
+    ("bart", "combined", "last"),
 ]
 
 

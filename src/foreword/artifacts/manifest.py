@@ -14,6 +14,8 @@ from foreword.config import Settings
 from foreword.errors import ArtifactError
 
 SCHEMA = 1
+IMPORTED = "peft:"
+"""Begins the data source of a foreword that was imported: what it was trained on is not known."""
 LIBRARIES = ("foreword", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -22,7 +24,7 @@ class BackboneInfo(Settings):
 
     name: str
     family: str
-    kind: Literal["masked", "causal"]
+    kind: Literal["masked", "causal", "encoder-decoder"]
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 

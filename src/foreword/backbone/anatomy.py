@@ -2,7 +2,8 @@
 
 All of it is seen in one run of a few tokens, not read from names: projections stand before the attention function; the
 first matrix after it is the attention's output, the last one the feed-forward's, and what lies between are the
-feed-forward's inputs. Keys and values are told from queries by what the attention function was given.
+feed-forward's inputs. Keys and values are told from queries by what the attention function was given. A decoder's layer
+that attends to an encoder has a second set of projections, attention and output before its feed-forward.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ ATTENTION: tuple[Role, ...] = ("query", "key", "value", "fused", "projection", "
 class Organ:
     """A module with weights: its path in the layer, what it is for, its widths, and whether it has a bias.
 
-    `after_attention`: it runs behind the attention function. `idle_bias`: a shift of its output changes nothing, as
-    with keys that are not rotated: it adds the same to all scores of a query.
+    `after_attention`: it runs behind the layer's (first) attention function. `idle_bias`: a shift of its output changes
+    nothing, as with keys that are not rotated: it adds the same to all scores of a query.
     """
 
     path: str
@@ -113,7 +114,7 @@ class Anatomy:
             )
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Event:
     path: str
     module: nn.Module
@@ -127,11 +128,17 @@ Recorded = list[tuple[nn.Module, Tensor, Tensor]]
 
 @torch.no_grad()
 def anatomy_of(
-    layers: Sequence[nn.Module], names: Sequence[str], width: int, family: str, run: Callable[[Recorded], Any]
+    layers: Sequence[nn.Module],
+    names: Sequence[str],
+    attention: Sequence[int],
+    width: int,
+    family: str,
+    run: Callable[[Recorded], Any],
 ) -> Anatomy:
     """Watch `run`, which runs the trunk once and appends to the list it is given what attention sees, layer by layer.
 
-    **Raises** `Unsupported` for layers that are not made of projections, attention and a feed-forward.
+    `attention`: how often each layer attends. **Raises** `Unsupported` for layers that are not made of projections,
+    attention and a feed-forward.
     """
     recorded: Recorded = []
     events: list[list[_Event]] = [[] for _ in layers]
@@ -145,10 +152,11 @@ def anatomy_of(
     finally:
         for hook in hooks:
             hook.remove()
-    organs = []
-    for number, seen in enumerate(events):
-        key, value = recorded[number][1:]
-        organs.append(_organs(number, seen, key, value, width, family))
+    organs, first = [], 0
+    for number, (seen, times) in enumerate(zip(events, attention, strict=True)):
+        own = [replace(event, seen=event.seen - first) for event in seen]
+        organs.append(_organs(number, own, [pair[1:] for pair in recorded[first : first + times]], width, family))
+        first += times
     return Anatomy(tuple(organs), tuple(names), width, family)
 
 
@@ -169,28 +177,34 @@ def _matrix(module: nn.Module) -> bool:
 
 
 def _organs(
-    layer: int, events: Sequence[_Event], key: Tensor, value: Tensor, width: int, family: str
+    layer: int, events: Sequence[_Event], attended: Sequence[tuple[Tensor, Tensor]], width: int, family: str
 ) -> tuple[Organ, ...]:
+    """Of one layer; `attended`: the keys and values of each time that it attends."""
     found = {
         event.path: Organ(
             event.path, "norm", event.given.shape[-1], event.out.shape[-1],
-            getattr(event.module, "bias", None) is not None, event.seen > layer,
+            getattr(event.module, "bias", None) is not None, event.seen > 0,
         )
         for event in events
     }  # fmt: skip
     matrices = [event for event in events if _matrix(event.module)]
-    before = [event for event in matrices if event.seen <= layer]
-    after = [event for event in matrices if event.seen > layer]
-    plain = len(found) == len(events) and len(after) >= 3 and before
-    if not plain or {found[after[0].path].outputs, found[after[-1].path].outputs} != {width}:
+    times = len(attended)
+    groups = [[event for event in matrices if event.seen == time] for time in range(times + 1)]
+    plain = len(found) == len(events) and groups[0] and all(len(group) > 1 for group in groups[1:-1])
+    outputs = [group[0] for group in groups[1:] if group]
+    if not plain or len(groups[-1]) < 3 or {found[one.path].outputs for one in (*outputs, groups[-1][-1])} != {width}:
         raise Unsupported(
             f"{family} has no support for sites: layer {layer} is not projections, attention, and a feed-forward whose "
             f"modules run once each"
         )
-    roles: dict[str, Role] = {event.path: "feed-forward-input" for event in after[1:-1]}
-    roles |= {after[0].path: "attention-output", after[-1].path: "feed-forward-output"}
-    roles |= _projections(before, key, value)
-    idle = {event.path for event in before if roles[event.path] == "key" and _same(event.out, key)}
+    roles: dict[str, Role] = {event.path: "feed-forward-input" for event in groups[-1][1:-1]}
+    roles |= {event.path: "attention-output" for event in outputs}
+    roles |= {groups[-1][-1].path: "feed-forward-output"}
+    idle: set[str] = set()
+    for number, (key, value) in enumerate(attended):
+        before = groups[number][number > 0 :]
+        roles |= _projections(before, key, value)
+        idle |= {event.path for event in before if roles[event.path] == "key" and _same(event.out, key)}
     return tuple(
         replace(organ, role=roles.get(path, "norm"), idle_bias=organ.bias and path in idle)
         for path, organ in found.items()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
@@ -53,10 +54,11 @@ class Caught(Exception):
 class Prefix:
     """What a forward pass carries: the layers' key/values, or a request to record the text's own.
 
-    `slots` maps attention modules to layer numbers, by identity. `recorded` collects `[B, K, T, D]` keys and values in
-    the order in which layers run. The rest is for runs of a part of the trunk (`foreword.backbone.passage`): `fed`
-    `[B, T, H]`, the states that the first layer run gets; `read` `[B, A]`, the places that the last layer is read at
-    (-1 for none); `catching` and `taken`, how that layer is narrowed to them.
+    `slots` maps attention modules to the numbers that `layers` goes by, by identity: the layer's, and for attention to
+    an encoder L more than that. `recorded` collects `[B, K, T, D]` keys and values in the order in which attention
+    runs. The rest is for runs of a part of the trunk (`foreword.backbone.passage`): `fed` `[B, T, H]`, the states that
+    the first layer run gets; `read` `[B, A]`, the places that the last layer is read at (-1 for none); `catching` and
+    `taken`, how that layer is narrowed to them.
     """
 
     slots: Mapping[nn.Module, int]
@@ -66,7 +68,7 @@ class Prefix:
     read: Tensor | None = None
     catching: bool = False
     taken: Taken | None = None
-    _masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    _masks: dict[tuple[int, ...], Tensor | None] = field(default_factory=dict)
     _kept: list[Tensor | None] = field(default_factory=list)
 
     def mask(
@@ -76,7 +78,8 @@ class Prefix:
 
         Made once for all layers that share it. `key` is `[B, K, P + S, D]`, the prefix of P included.
         """
-        token = (id(mask), id(visible))
+        # the sizes too: the stacks of an encoder-decoder may have no mask at all, and None is one object
+        token = (id(mask), id(visible), query.shape[2], key.shape[2], prefix, causal)
         if token not in self._masks:
             self._masks[token] = self._extend(mask, visible, query, key, prefix, causal)
             self._kept += [mask, visible]  # so that their ids are not taken by others
@@ -121,6 +124,8 @@ def attend(
             value = torch.cat([here.values.expand(batch, -1, -1, -1).to(value.dtype), value], dim=2)
             causal = getattr(module, "is_causal", True)
             attention_mask = foreword.mask(attention_mask, here.visible, query, key, here.keys.shape[2], causal)
+            if (bias := kwargs.get("position_bias")) is not None:  # T5's, by distance: a learned key stands nowhere
+                kwargs["position_bias"] = pad(bias, (here.keys.shape[2], 0))
             if attention_mask is None:
                 # without a mask the stock function would take a causal module's prefix for a static cache's padding
                 kwargs["is_causal"] = False

@@ -17,12 +17,14 @@ from torch.nn.functional import linear
 from foreword.backbone.anatomy import Anatomy, Recorded, anatomy_of
 from foreword.backbone.attention import NAME, LayerPrefix, Prefix
 from foreword.backbone.geometry import Geometry, Kind
-from foreword.backbone.heads import features_of, last_matrix
+from foreword.backbone.heads import bias_of, features_of, last_matrix
 from foreword.backbone.identity import arguments, owners
 from foreword.backbone.identity import fingerprint as fingerprint
 from foreword.backbone.int8 import round_layers
 from foreword.backbone.passage import Passages, Reached
+from foreword.backbone.probing import probe, sample_of
 from foreword.backbone.sited import Twins, twins_of
+from foreword.backbone.stacks import Encoded, Stacks
 from foreword.errors import BackboneError, Unsupported
 from foreword.injections import Sites
 
@@ -37,7 +39,8 @@ class Backbone:
 
     def __init__(self, model: Any, tokenizer: Any, kind: Kind, name: str, *, head: bool = True) -> None:
         self.model, self.tokenizer, self.kind, self.name = model, tokenizer, kind, name
-        self.trunk: Any = getattr(model, model.base_model_prefix, model)
+        self.two_stacks = kind == "encoder-decoder"
+        self.trunk: Any = Stacks(model) if self.two_stacks else getattr(model, model.base_model_prefix, model)
         self.family: str = model.config.model_type
         self.refusals: dict[str, str] = {}
         self._training, self._learning = model.training, [p for p in model.parameters() if p.requires_grad]
@@ -47,14 +50,15 @@ class Backbone:
         self._owners = owners(model)
         self._positions = "position_ids" in arguments(self.trunk)
         self._types = "token_type_ids" in arguments(self.trunk) and getattr(model.config, "type_vocab_size", 0) > 0
-        self._features, self._matrix = features_of(model, kind), last_matrix(model)
+        self._features, self._matrix, self._bias = features_of(model, kind), last_matrix(model), bias_of(model)
         self.slots: dict[nn.Module, int] = {}
+        """The number of each attention module, as in `Prefix`, in the order in which they run."""
         self._passages: Passages | None = None
         self.rounded = False
         """Whether its layers compute in int8, so that no gradient runs through them."""
         self.state_width = 0
         """How wide `states` are; in a few families another number than H."""
-        self.geometry: Geometry = self._probe(head)
+        self.geometry: Geometry = probe(self, head)
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -67,6 +71,12 @@ class Backbone:
     def embedding(self) -> nn.Embedding:
         """The word embedding, weight `[V, E]`."""
         return self.trunk.get_input_embeddings()
+
+    @property
+    def words(self) -> Tensor:
+        """`[V, E]`, what `embed` gives for each id: some families scale what their table holds."""
+        scale = getattr(self.embedding, "embed_scale", None)
+        return self.embedding.weight if scale is None else self.embedding.weight * scale
 
     @property
     def pad_id(self) -> int:
@@ -102,8 +112,20 @@ class Backbone:
             any(kind != "full_attention" for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
         )
 
+    @property
+    def decoder_start(self) -> int | None:
+        """The id that the decoder of an encoder-decoder begins with; None in other models."""
+        if not self.two_stacks:
+            return None
+        configs = (self.model.config, self.model.generation_config)
+        return next((i for one in configs if (i := getattr(one, "decoder_start_token_id", None)) is not None), None)
+
     def require(self, what: str) -> None:
-        """**Raises** `Unsupported` when the backbone cannot do `what` ("key_values", "parts", "head")."""
+        """**Raises** `Unsupported` when the backbone cannot do `what`.
+
+        "key_values"; "parts": something may stand in for its layers; "passage": it runs from a layer on, or for a few
+        places; "head".
+        """
         if what in self.refusals:
             raise Unsupported(f"{self.name} ({self.family}) has no support for {what}: {self.refusals[what]}")
 
@@ -125,6 +147,7 @@ class Backbone:
         states: Tensor | None = None,
         read: Tensor | None = None,
         twins: Twins | None = None,
+        border: int | None = None,
     ) -> Tensor:
         """Run the trunk: `[B, T, H]` last hidden states.
 
@@ -133,12 +156,16 @@ class Backbone:
 
         From layer `start` on, with `states` `[B, T, H]` as its input (see `states`). With `read`, `[B, A]` places and
         -1 for none, the last layer is run for these alone, and what stands at other places has no meaning. `twins`
-        stand in for the layers that have sites.
+        stand in for the layers that have sites. `border`: of an encoder-decoder's places, the first of the decoder's.
         """
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": cache, "use_cache": cache is not None}
-        read = None if "parts" in self.refusals else read
+        if self.two_stacks:
+            if border is None:
+                raise Unsupported(f"{self.name} ({self.family}) is an encoder-decoder, and this is done with one stack")
+            inputs["border"] = border
+        read = None if "passage" in self.refusals else read
         trunk = self.trunk
         if start or read is not None or twins is not None:
             prefix = replace(self._carrier(prefix, twins), fed=states, read=read)
@@ -166,6 +193,7 @@ class Backbone:
         """
         if start == stop and states is not None:
             return states
+        self.require("passage")
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": None, "use_cache": False}
@@ -178,6 +206,30 @@ class Backbone:
         except Reached as reached:
             return reached.hidden
         raise BackboneError(f"{self.name} has no layer {stop - 1}")
+
+    def encode(self, embeds: Tensor, mask: Tensor, prefix: Prefix | None = None, twins: Twins | None = None) -> Encoded:
+        """The encoder alone, on `[B, S, E]` embeddings; for `decode`."""
+        return self._stacks(twins).encode(embeds, mask, self._carried(prefix, twins))
+
+    def decode(
+        self,
+        encoded: Encoded,
+        embeds: Tensor,
+        mask: Tensor,
+        prefix: Prefix | None = None,
+        cache: Any = None,
+        twins: Twins | None = None,
+    ) -> Tensor:
+        """The decoder alone, on `[B, U, E]` embeddings: `[B, U, H]`. `mask`: `[B, R + U]`, R of them in the cache."""
+        return self._stacks(twins).decode(encoded, embeds, mask, self._carried(prefix, twins), cache)
+
+    def _stacks(self, twins: Twins | None) -> Stacks:
+        trunk = self.trunk if twins is None else self._parts().get(twins=twins)
+        assert isinstance(trunk, Stacks)
+        return trunk
+
+    def _carried(self, prefix: Prefix | None, twins: Twins | None) -> Prefix | None:
+        return prefix if twins is None else self._carrier(prefix, twins)
 
     def _carrier(self, prefix: Prefix | None, twins: Twins | None) -> Prefix:
         """The pass's prefix, or an empty one, in which the twins' attention has its slots."""
@@ -192,19 +244,16 @@ class Backbone:
     def anatomy(self) -> Anatomy:
         """What its layers are made of. **Raises** `Unsupported` where that could not be seen."""
         names = {id(module): name for name, module in self.model.named_modules()}
-        layers = self._parts().layers
+        layers, sample = self._parts().layers, sample_of(self)
 
         def run(recorded: Recorded) -> None:
-            ids = torch.tensor([self._words()], device=self.device)
-            where = torch.arange(ids.shape[1], device=self.device)[None]
-            self.forward(self.embed(ids), torch.ones_like(ids), where, None, Prefix({}, recorded=recorded))
+            self.forward(
+                self.embed(sample.ids), *sample[1:3], prefix=Prefix({}, recorded=recorded), border=sample.border
+            )
 
-        return anatomy_of(layers, [names[id(layer)] for layer in layers], self.state_width, self.family, run)
-
-    def _words(self) -> list[int]:
-        """Three ids for a probe. RoBERTa's kind numbers no position for padding, so that none of them may be that."""
-        config = self.model.config
-        return [token for token in range(config.vocab_size) if token != getattr(config, "pad_token_id", None)][:3]
+        attention = [sum(slot % len(layers) == layer for slot in self.slots.values()) for layer in range(len(layers))]
+        titles = [names[id(layer)] for layer in layers]
+        return anatomy_of(layers, titles, attention, self.state_width, self.family, run)
 
     def _parts(self) -> Passages:
         self.require("parts")
@@ -223,11 +272,10 @@ class Backbone:
         """`[..., H]` to `[..., V]`, or to `[..., n]` for the `n` vocabulary ids in `words` alone."""
         self.require("head")
         assert self._features is not None and self._matrix is not None
-        features = self._features(hidden)
+        features, bias = self._features(hidden), self._bias()
         if words is None:
-            return self._matrix(features)
-        bias = None if self._matrix.bias is None else self._matrix.bias[words]
-        return linear(features, self._matrix.weight[words], bias)
+            return linear(features, self._matrix.weight, bias)
+        return linear(features, self._matrix.weight[words], None if bias is None else bias[words])
 
     def prefix(self, layers: Mapping[int, LayerPrefix]) -> Prefix:
         """What `forward` takes, for these layers' key/values."""
@@ -244,12 +292,26 @@ class Backbone:
     ) -> Tensor:
         """The keys and values that texts have in each layer, `[L, 2, B, K, T, D]`, under the key/values of `layers`.
 
-        The arguments are those of `forward`. Differentiable.
+        The arguments are those of `forward`. Differentiable. Of a trunk of one stack.
         """
+        return torch.stack(list(self.recorded(embeds, mask, positions, types, layers, twins).values()))
+
+    def recorded(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        types: Tensor | None = None,
+        layers: Mapping[int, LayerPrefix] | None = None,
+        twins: Twins | None = None,
+        border: int | None = None,
+    ) -> dict[int, Tensor]:
+        """As `record`, `[2, B, K, T, D]` by the numbers of `Prefix`; with a `border`, of both stacks."""
         self.require("key_values")
         recorder = Prefix(self.slots, layers or {}, recorded=[])
-        self.forward(embeds, mask, positions, types, recorder, twins=twins)
-        return torch.stack([torch.stack([key, value]) for _, key, value in recorder.recorded or ()])
+        self.forward(embeds, mask, positions, types, recorder, twins=twins, border=border)
+        seen = recorder.recorded or ()
+        return {slot: torch.stack(pair[1:]) for slot, pair in zip(self.slots.values(), seen, strict=True)}
 
     def key_values(self, embeds: Tensor, types: Tensor | None = None, offset: int = 0) -> Tensor:
         """The keys and values that a text of T tokens has in each layer, `[L, 2, K, T, D]`.
@@ -301,92 +363,3 @@ class Backbone:
         for parameter in self._learning:
             parameter.requires_grad_(True)
         return self.model
-
-    # -- probing ------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def _probe(self, head: bool) -> Geometry:
-        """Run a few tokens once, see what happens, and note what the family cannot do."""
-        config = self.model.config
-        ids = torch.tensor([self._words()], device=self.device)
-        self.geometry = self._sizes(0, 0, config.hidden_size)
-        recorder = Prefix({}, recorded=[])
-        where = torch.arange(3, device=self.device)[None]
-        try:
-            hidden = self.forward(self.embed(ids), torch.ones_like(ids), where, None, recorder)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise Unsupported(f"{self.name} ({self.family}) cannot run on embeddings: {reason}") from error
-        theirs = self.trunk(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        if not torch.allclose(hidden, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
-            raise Unsupported(f"{self.name} ({self.family}) does not give the same on embeddings as on words")
-        modules = [module for module, _, _ in recorder.recorded or ()]
-        if not modules or len(set(modules)) != len(modules):
-            self.refusals["key_values"] = (
-                "its layers share one attention module"
-                if modules
-                else "its attention is not routed by transformers' interface"
-            )
-            kv_heads = head_size = 0
-        else:
-            self.slots = {module: layer for layer, module in enumerate(modules)}
-            shapes = {(key.shape[1], key.shape[3]) for _, key, _ in recorder.recorded or ()}
-            if len(shapes) > 1:
-                self.refusals["key_values"] = "its layers have key/values of different shapes"
-            kv_heads, head_size = min(shapes)
-        self._probe_parts(ids, where, hidden)
-        self._probe_head(head, self._inputs(self.embed(ids), torch.ones_like(ids), where), hidden)
-        return self._sizes(kv_heads, head_size, hidden.shape[-1])
-
-    def _probe_parts(self, ids: Tensor, where: Tensor, hidden: Tensor) -> None:
-        """Whether the trunk runs in parts with the same result: from a layer on, its last layer for one place alone."""
-        if "key_values" in self.refusals:
-            self.refusals["parts"] = self.refusals["key_values"]
-            return
-        embeds, mask, half = self.embed(ids), torch.ones_like(ids), -(-len(self.slots) // 2)
-        try:
-            self._passages = Passages(self.trunk, self.slots)
-            self._passages.learn(lambda: self.forward(embeds, mask, where))
-            below = self.states(embeds, mask, where, stop=half)
-            self.state_width = below.shape[-1]
-            again = self.forward(embeds, mask, where, start=half, states=below, read=where[:, 1:2])
-        except Exception as error:
-            self.refusals["parts"] = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            return
-        if not torch.allclose(again[:, 1], hidden[:, 1], rtol=1e-3, atol=1e-3 * float(hidden.abs().max())):
-            self.refusals["parts"] = "a run in parts does not give the same as a whole one"
-
-    def _probe_head(self, head: bool, inputs: dict[str, Any], hidden: Tensor) -> None:
-        if not head:
-            self.refusals["head"] = "this checkpoint has no language-model head, and an untrained one says nothing"
-        elif self._features is None or self._matrix is None:
-            self.refusals["head"] = "the head of this family is not known here"
-        else:
-            theirs = self.model(**inputs).logits
-            if not torch.allclose(self.logits(hidden), theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
-                self.refusals["head"] = "its head does more than one matrix product, and that is not known here"
-
-    def _parameters(self) -> int:
-        """Of the trunk without its pooler, and of the head where the checkpoint has one; tied ones count once."""
-        whole = self.model if "head" not in self.refusals else self.trunk
-        return sum(p.numel() for name, p in whole.named_parameters() if "pooler." not in name)
-
-    def _sizes(self, kv_heads: int, head_size: int, hidden: int) -> Geometry:
-        config = self.model.config
-        embeddings = getattr(self.trunk, "embeddings", None)
-        # RoBERTa's kind counts from the padding's number on, and keeps that row of its position table empty.
-        unused = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
-        base = 0 if unused is None else unused + 1
-        vocabulary, width = self.embedding.weight.shape
-        return Geometry(
-            hidden=hidden,
-            embedding=width,
-            layers=len(self.slots) or config.num_hidden_layers,
-            heads=config.num_attention_heads,
-            kv_heads=kv_heads,
-            head_size=head_size,
-            vocabulary=vocabulary,
-            positions=config.max_position_embeddings - base,
-            position_base=base,
-            parameters=self._parameters(),
-        )

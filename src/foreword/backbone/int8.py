@@ -24,6 +24,11 @@ class Int8Linear(nn.Module):
         self.scale: Tensor
         self.bias: Tensor | None
 
+    @property
+    def weight(self) -> Tensor:
+        """The rounded weights; T5 looks at their type before it uses a layer."""
+        return self.rounded
+
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
         """`[..., O]` in the type of the inputs."""

@@ -14,6 +14,7 @@ from foreword import store
 from foreword.backbone.allocator import keep_freed_memory
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.geometry import Kind
+from foreword.backbone.heads import TWO_STACKS
 from foreword.errors import BackboneError, ForewordError, Unsupported
 
 
@@ -39,16 +40,20 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") 
 
 
 def kind_of(config: Any, name: str) -> Kind:
-    """Masked or causal, by the checkpoint's architecture. **Raises** `Unsupported` for all others, by name."""
+    """Masked, causal or encoder-decoder, by the checkpoint. **Raises** `Unsupported` for all others, by name."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
     if getattr(config, "is_encoder_decoder", False):
-        raise Unsupported(
-            f"{name}: encoder-decoders ({config.model_type}) are not supported", do="use an encoder or a decoder"
-        )
+        if config.model_type not in TWO_STACKS:
+            known = " and ".join(TWO_STACKS)
+            raise Unsupported(
+                f"{name}: encoder-decoders of the family {config.model_type} are not supported",
+                do=f"use one of {known}, or an encoder or a decoder alone",
+            )
+        return "encoder-decoder"
     architecture = " ".join(getattr(config, "architectures", None) or ())
     if "CausalLM" in architecture or "LMHead" in architecture:
         return "causal"
@@ -61,13 +66,22 @@ def kind_of(config: Any, name: str) -> Kind:
 
 def _model(source: str | Path, config: Any, kind: Kind, dtype: torch.dtype) -> tuple[Any, bool]:
     """The model with its language-model head, and whether the checkpoint really had one."""
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
+    auto = {
+        "causal": AutoModelForCausalLM,
+        "masked": AutoModelForMaskedLM,
+        "encoder-decoder": AutoModelForSeq2SeqLM,
+    }[kind]
     loaded: Any = auto.from_pretrained(source, config=config, dtype=dtype, output_loading_info=True)
     model, info = loaded
     missing = [str(key) for key in info["missing_keys"]]
-    trunk = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
+    inside = (
+        f"{model.base_model_prefix}."
+        if hasattr(model, model.base_model_prefix)
+        else ("shared.", "encoder.", "decoder.")
+    )
+    trunk = [key for key in missing if key.startswith(inside) and ".pooler." not in key]
     if trunk:
         raise BackboneError(f"the checkpoint lacks weights of the trunk, such as {trunk[0]}", where=str(source))
     return model, not missing

@@ -120,12 +120,16 @@ def _mask_at(mask: Tensor | None, places: Tensor, queries: int, keys: int, causa
 class Passages:
     """The shells of one trunk, made when first asked for.
 
+    Of a trunk of two stacks, shells are made with twins alone: its layers are numbered through both.
+
     **Raises** `LookupError` where the trunk keeps its layers in no list that could be found.
     """
 
-    def __init__(self, trunk: nn.Module, slots: Mapping[nn.Module, int]) -> None:
+    def __init__(self, trunk: nn.Module, slots: Mapping[nn.Module, int], sizes: Sequence[int]) -> None:
+        """`sizes`: how many layers each stack has."""
         self.trunk, self.tuples = trunk, False
-        self.path, self.layers = _find(trunk, slots)
+        self.lists = [_find(trunk, slots, range(sum(sizes[:i]), sum(sizes[: i + 1]))) for i in range(len(sizes))]
+        self.layers = [layer for _, layers in self.lists for layer in layers]
         self._made: dict[tuple[int, int | None, bool], nn.Module] = {}
 
     def learn(self, run: Callable[[], Any]) -> None:
@@ -160,20 +164,26 @@ class Passages:
             layers[i] = Skipped(layers[i], self.tuples) if i else Fed(layers[i], self.tuples)
         if stop is not None:
             layers[stop - 1] = Left(layers[stop - 1])
-        top = node = light(self.trunk)
-        for name in self.path[:-1]:
-            child = node._modules[name]
-            assert child is not None
-            node._modules[name] = child = light(child)
-            node = child
-        node._modules[self.path[-1]] = nn.ModuleList(layers)
+        top, done = light(self.trunk), 0
+        for path, own in self.lists:
+            node = top
+            for name in path[:-1]:
+                child = node._modules[name]
+                assert child is not None
+                node._modules[name] = child = light(child)
+                node = child
+            node._modules[path[-1]] = nn.ModuleList(layers[done : done + len(own)])
+            done += len(own)
         return top
 
 
-def _find(trunk: nn.Module, slots: Mapping[nn.Module, int]) -> tuple[list[str], Sequence[nn.Module]]:
-    """The way to the list whose i-th module holds the attention of layer i."""
+def _find(
+    trunk: nn.Module, slots: Mapping[nn.Module, int], numbers: Sequence[int]
+) -> tuple[list[str], Sequence[nn.Module]]:
+    """The way to the list whose modules hold the attention of the layers of these numbers, in order."""
     for name, module in trunk.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == len(slots) > 0:
-            if all(any(slots.get(inner) == i for inner in layer.modules()) for i, layer in enumerate(module)):
+        if isinstance(module, nn.ModuleList) and len(module) == len(numbers) > 0:
+            pairs = zip(numbers, module, strict=True)
+            if all(any(slots.get(inner) == number for inner in layer.modules()) for number, layer in pairs):
                 return name.split("."), list(module)
     raise LookupError("its layers are in no list")

@@ -1,4 +1,4 @@
-"""Text from a causal backbone, every row under its own foreword or none.
+"""Text from a causal backbone or an encoder-decoder, every row under its own foreword or none.
 
 `generate` is the whole of it; `session` is one batch under way, upon which other schedules (serving) can be built.
 """

@@ -27,14 +27,14 @@ def generate(
 
     **Raises** `Unsupported` for a masked model, or one without a language-model head; `ConfigError` for an item of
     several rows, an unknown foreword, and a row whose tokens, virtual ones included, and `max_new_tokens` together
-    exceed the backbone's positions.
+    exceed the backbone's positions (in an encoder-decoder: the decoder's tokens).
     """
     options = options or GenerationOptions()
     backbone = bank.backbone
-    if backbone.kind != "causal":
+    if backbone.kind == "masked":
         raise Unsupported(
             f"{backbone.name} ({backbone.family}) is a masked model and cannot generate text",
-            do="use a causal model, or a verbalizer to choose among answers",
+            do="use a causal model or an encoder-decoder, or a verbalizer to choose among answers",
         )
     backbone.require("head")
     for index, item in enumerate(items):
@@ -93,12 +93,13 @@ def _check(bank: Bank, item: Item, options: GenerationOptions, where: str) -> No
             where=where,
             do="encode the example without continuation",
         )
-    offset = bank.injection(item.owner).position_offset
-    needed, positions = item.tokens + offset + options.max_new_tokens, bank.backbone.geometry.positions
+    row, offset = item.rows[0], bank.injection(item.owner).position_offset
+    tokens = len(row) if row.border is None else len(row) - row.border
+    needed, positions = tokens + offset + options.max_new_tokens, bank.backbone.geometry.positions
     if needed > positions:
         moved = f" after {offset} positions of the foreword '{item.owner}'" if offset else ""
         raise ConfigError(
-            f"a prompt of {item.tokens} tokens{moved} and max_new_tokens={options.max_new_tokens} need {needed} "
+            f"a prompt of {tokens} tokens{moved} and max_new_tokens={options.max_new_tokens} need {needed} "
             f"positions, and {bank.backbone.name} has {positions}",
             where=where,
             do="lower max_new_tokens or template.max_length",

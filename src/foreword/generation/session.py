@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from foreword.backbone.attention import Prefix
+from foreword.backbone.stacks import Encoded, new_cache
 from foreword.bank import Bank
 from foreword.batch import Item, collate
+from foreword.errors import ConfigError
 
 
 class Session:
@@ -17,23 +19,36 @@ class Session:
 
     `logits`: `[B, V]` float32, for the next token of every row. The cache holds real tokens only (padding stands on
     their left): what a foreword puts in front is passed again at every step, and stands in memory once for a batch of
-    one foreword. Without a cache every step runs everything from the first token on.
+    one foreword. Without a cache every step runs everything from the first token on. An encoder is run once; what is
+    said here of a row's tokens is then meant of the decoder's.
 
     All calls stand inside one `backbone.weights(...)`, since all rows of a session share the backbone's weights.
 
-    **Raises** `ConfigError` for an unknown foreword or a row beyond the backbone's positions.
+    **Raises** `ConfigError` for an unknown foreword, a row beyond the backbone's positions, and rows whose decoders
+    have begun answers of different lengths.
     """
 
     def __init__(self, bank: Bank, items: Sequence[Item], use_cache: bool = True) -> None:
         batch = collate(items, bank.backbone.pad_id, side="left", device=str(bank.backbone.device))
         self._bank = bank
-        self._cache = DynamicCache(config=bank.backbone.model.config) if use_cache else None
+        self._cache = new_cache(bank.backbone.model.config, bank.backbone.two_stacks) if use_cache else None
         self._owners = batch.owners
         self._prefix, self._twins = bank.prefix(batch.owners), bank.twins(batch.owners)
         self._mask = batch.mask
         # What the next pass runs: with a cache, only what the cache does not hold yet.
         self._embeds, self._positions, self._types = bank.embeds(batch), bank.positions(batch), batch.types
+        self._encoded = None if batch.border is None else self._encode(batch.border)
         self.logits = self._run()
+
+    def _encode(self, border: int) -> Encoded:
+        """Run the encoder on its places, and keep those of the decoder."""
+        ahead, self._mask = self._mask.split([border, self._mask.shape[1] - border], dim=1)
+        if not bool(self._mask.all()):
+            raise ConfigError("answers that have begun go on together where they are equally long", do="part the batch")
+        encoded = self._bank.backbone.encode(self._embeds[:, :border], ahead, self._carrier(), self._twins)
+        self._embeds, self._positions = self._embeds[:, border:], self._positions[:, border:]
+        self._types = self._types[:, border:]
+        return encoded
 
     def step(self, tokens: Sequence[int]) -> None:
         """Append one token to every row, and find the logits of the next."""
@@ -56,15 +71,21 @@ class Session:
             self._cache.batch_select_indices(index)
         self._mask, self.logits, self._embeds = self._mask[index], self.logits[index], self._embeds[index]
         self._positions, self._types = self._positions[index], self._types[index]
+        self._encoded = None if self._encoded is None else self._encoded.select(index)
         owners = tuple(self._owners[row] for row in rows)
         if owners != self._owners:
             self._owners, self._prefix, self._twins = owners, self._bank.prefix(owners), self._bank.twins(owners)
 
     def _run(self) -> Tensor:
-        backbone = self._bank.backbone
-        # A new carrier of the same tensors: it keeps the masks of its pass, which the next pass has no use for.
-        prefix = None if self._prefix is None else backbone.prefix(self._prefix.layers)
-        hidden = backbone.forward(
-            self._embeds, self._mask, self._positions, self._types, prefix, self._cache, twins=self._twins
-        )
+        backbone, prefix = self._bank.backbone, self._carrier()
+        if self._encoded is None:
+            hidden = backbone.forward(
+                self._embeds, self._mask, self._positions, self._types, prefix, self._cache, twins=self._twins
+            )
+        else:
+            hidden = backbone.decode(self._encoded, self._embeds, self._mask, prefix, self._cache, self._twins)
         return backbone.logits(hidden[:, -1]).float()
+
+    def _carrier(self) -> Prefix | None:
+        """A new carrier of the same tensors: it keeps the masks of its pass, which the next pass has no use for."""
+        return None if self._prefix is None else self._bank.backbone.prefix(self._prefix.layers)

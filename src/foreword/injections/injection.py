@@ -55,8 +55,9 @@ class Weights:
 class Injection:
     """All that one foreword adds to the backbone; empty for a hard prompt.
 
-    `position_offset`: added to the positions of all tokens of the row, for key/values that were made at the positions
-    before them.
+    `key_values` are what a stack's own tokens are attended to beside, `cross` what an encoder's are: its layers are
+    those of the decoder. `position_offset`: added to the positions of all tokens of the row, for key/values that were
+    made at the positions before them.
     """
 
     soft: SoftTokens | None = None
@@ -64,6 +65,7 @@ class Injection:
     weights: Weights | None = None
     position_offset: int = 0
     sites: Sites | None = None
+    cross: KeyValues | None = None
 
     @property
     def virtual_tokens(self) -> int:
@@ -73,13 +75,13 @@ class Injection:
     @property
     def lowest_layer(self) -> int | None:
         """The lowest layer whose output it changes by other means than its input; None where there is none."""
-        found = [] if self.key_values is None else [self.key_values.layers[0]]
+        found = [table.layers[0] for table in (self.key_values, self.cross) if table is not None]
         return min([*found, *([] if self.sites is None else [self.sites.lowest])], default=None)
 
     @property
     def highest_layer(self) -> int | None:
         """The highest layer with key/values or a site of its own; None where there is none."""
-        found = [] if self.key_values is None else [self.key_values.layers[-1]]
+        found = [table.layers[-1] for table in (self.key_values, self.cross) if table is not None]
         return max([*found, *([] if self.sites is None else [self.sites.highest])], default=None)
 
     @property
@@ -92,9 +94,9 @@ class Injection:
         named: dict[str, Tensor] = {}
         if self.soft is not None:
             named["soft_tokens"] = self.soft.vectors
-        if self.key_values is not None:
-            named["key_values"] = self.key_values.tensor
-            named["key_values.layers"] = torch.tensor(self.key_values.layers)
+        for name, table in (("key_values", self.key_values), ("cross", self.cross)):
+            if table is not None:
+                named |= {name: table.tensor, f"{name}.layers": torch.tensor(table.layers)}
         if self.weights is not None:
             named |= {f"weights.{name}": tensor for name, tensor in self.weights.tensors.items()}
         if self.sites is not None:
@@ -106,7 +108,7 @@ class Injection:
         """**Raises** `ArtifactError` on a tensor that no injection has."""
         rest = dict(named)
         soft = rest.pop("soft_tokens", None)
-        table, layers = rest.pop("key_values", None), rest.pop("key_values.layers", None)
+        own, cross = ([rest.pop(part, None) for part in (one, f"{one}.layers")] for one in ("key_values", "cross"))
         if soft is not None and soft.ndim != 2:
             raise ArtifactError(f"soft tokens of shape {tuple(soft.shape)}, expected [P, E]")
         weights = {name.removeprefix("weights."): rest.pop(name) for name in list(rest) if name.startswith("weights.")}
@@ -115,7 +117,8 @@ class Injection:
             raise ArtifactError(f"unknown tensors: {', '.join(sorted(rest))}")
         return cls(
             soft=None if soft is None else SoftTokens(soft),
-            key_values=_key_values(table, layers),
+            key_values=_key_values(*own),
+            cross=_key_values(*cross),
             weights=Weights(weights) if weights else None,
             position_offset=position_offset,
             sites=Sites.from_tensors(sites) if sites else None,
@@ -128,7 +131,7 @@ class Injection:
 
     def size(self) -> int:
         """How many numbers are stored."""
-        return sum(math.prod(t.shape) for name, t in self.tensors().items() if name != "key_values.layers")
+        return sum(math.prod(t.shape) for name, t in self.tensors().items() if not name.endswith(".layers"))
 
 
 def _key_values(table: Tensor | None, layers: Tensor | None) -> KeyValues | None:

@@ -24,6 +24,12 @@ ALONE = {
     "linear-probe": "it trains the readout alone, as every method does",
 }
 
+SAID = {
+    "soft": "virtual tokens among the words",
+    "key_values": "key/values",
+    "cross": "key/values beside an encoder's",
+}
+
 
 class Combined(Method):
     """The parts' injections in one: say, key/values of p-tuning-v2 and an adapter's bottlenecks.
@@ -87,7 +93,7 @@ def _titles(config: Combined.Config) -> list[str]:
 
 def _merged(parts: Mapping[str, Injection]) -> Injection:
     values: dict[str, Any] = {"position_offset": sum(part.position_offset for part in parts.values())}
-    for kind, said in (("soft", "virtual tokens among the words"), ("key_values", "key/values")):
+    for kind, said in SAID.items():
         held = {title: own for title, part in parts.items() if (own := getattr(part, kind)) is not None}
         if len(held) > 1:
             raise ConfigError(f"{' and '.join(held)} both have {said}", do="take one of them out")

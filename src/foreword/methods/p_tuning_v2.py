@@ -8,14 +8,19 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from foreword.backbone.backbone import Backbone
+from foreword.batch import Item, collate
 from foreword.config import MethodConfig
-from foreword.errors import ConfigError
+from foreword.errors import ConfigError, Unsupported
 from foreword.injections import Injection, KeyValues
 from foreword.methods._initial import text_ids
 from foreword.methods.base import Method, MethodSetup
 from foreword.text.pieces import Frame
+from foreword.text.rows import as_row
 
 Depth = Literal["all", "top-half", "bottom-half"]
+Place = Literal["encoder", "decoder", "cross"]
+PLACES: tuple[Place, ...] = ("encoder", "decoder", "cross")
 
 
 class PTuningV2(Method):
@@ -23,6 +28,9 @@ class PTuningV2(Method):
 
     `init: text` starts from the keys and values that real text has in this backbone: in front of a causal model, the
     untrained prefix then *is* that text.
+
+    In an encoder-decoder there are three places for them, each with its own: in the encoder, in the decoder, and where
+    the decoder attends to the encoder.
     """
 
     name: ClassVar[str] = "p-tuning-v2"
@@ -30,7 +38,8 @@ class PTuningV2(Method):
     class Config(MethodConfig):
         """PEFT's names where the meaning is the same.
 
-        `layers`: all, the half next to the output or the input, or layer numbers (negative ones count from the top).
+        `layers`: all, the half next to the output or the input, or layer numbers (negative ones count from the top);
+        an encoder-decoder's are counted through, the encoder's first. `places`: of an encoder-decoder, all by default.
         `prefix_projection`: through an embedding `[P, E]` and an MLP of `encoder_hidden_size`. `init_std`: of random
         key/values. `dropout` acts on the key/values in training. `position_offset`: how far the text moves; by default
         P for real text in front of a causal model, and 0 otherwise.
@@ -39,6 +48,7 @@ class PTuningV2(Method):
         name: Literal["p-tuning-v2"] = "p-tuning-v2"
         num_virtual_tokens: int | None = Field(None, ge=1)
         layers: Depth | list[int] = "all"
+        places: list[Place] | None = Field(None, min_length=1)
         init: Literal["random", "zero", "text"] = "random"
         init_std: float = Field(0.02, gt=0)
         init_text: str | None = None
@@ -64,26 +74,26 @@ class PTuningV2(Method):
         super().__init__(config, setup)
         setup.backbone.require("key_values")
         geometry = setup.backbone.geometry
-        self.layers = chosen_layers(config.layers, geometry.layers)
+        self.layers, self.cross = _chosen(config, setup.backbone)
         self.dropout = config.dropout
         self.position_offset = config.position_offset or 0
         self.reparameterised = config.prefix_projection
         generator = setup.generator()
         if config.init == "text":
-            table = self._of_text(config, setup)
+            table = self._of_text(config, setup.backbone)
             if config.position_offset is None and setup.backbone.kind == "causal":
                 self.position_offset = table.shape[3]
             self.table = nn.Parameter(table)
             return
         length = config.num_virtual_tokens or 16
-        shape = (len(self.layers), 2, geometry.kv_heads, length, geometry.head_size)
+        shape = (len(self.layers) + len(self.cross), 2, geometry.kv_heads, length, geometry.head_size)
         if config.prefix_projection:
             self.shape = shape
             hidden = config.encoder_hidden_size or geometry.embedding
             self.embedding = nn.Parameter(torch.randn(length, geometry.embedding, generator=generator) * 0.02)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(setup.seed)
-                outputs = len(self.layers) * 2 * geometry.kv_heads * geometry.head_size
+                outputs = shape[0] * 2 * geometry.kv_heads * geometry.head_size
                 self.encoder = nn.Sequential(
                     nn.Linear(geometry.embedding, hidden), nn.Tanh(), nn.Linear(hidden, outputs)
                 )
@@ -93,24 +103,28 @@ class PTuningV2(Method):
             self.table = nn.Parameter(torch.randn(shape, generator=generator) * config.init_std)
 
     @torch.no_grad()
-    def _of_text(self, config: Config, setup: MethodSetup) -> Tensor:
-        """`[L', 2, K, P, D]`; the text is cut or repeated to P tokens, and P is its length where none is given."""
-        backbone = setup.backbone
+    def _of_text(self, config: Config, backbone: Backbone) -> Tensor:
+        """`[L', 2, K, P, D]`; the text is cut or repeated to P tokens, and P is its length where none is given.
+
+        Both stacks of an encoder-decoder read it, the decoder behind what its answers begin with.
+        """
         ids = text_ids(config.init_text, backbone)
         length = config.num_virtual_tokens or len(ids)
         ids = [ids[i % len(ids)] for i in range(length)]
-        kept = slice(0, length)
-        if backbone.kind == "masked":
-            frame = Frame.of(backbone.tokenizer, pair=False)
-            ids = [*frame.prefix, *ids, *frame.suffix]
-            kept = slice(len(frame.prefix), len(frame.prefix) + length)
-        if len(ids) > backbone.geometry.positions:
+        frame = Frame.of(backbone.tokenizer, pair=False)
+        ahead, behind = ((), ()) if backbone.kind == "causal" else (frame.prefix, frame.suffix)
+        start = backbone.decoder_start
+        row = as_row((*ahead, *ids, *behind), None if start is None else (start, *frame.prefix, *ids))
+        if row.encoded > backbone.geometry.positions:
             raise ConfigError(
-                f"the initial text needs {len(ids)} positions, and {backbone.name} has {backbone.geometry.positions}",
+                f"the initial text needs {row.encoded} positions; {backbone.name} has {backbone.geometry.positions}",
                 do="shorten method.init_text, or lower method.num_virtual_tokens",
             )
-        whole = backbone.key_values(backbone.embed(torch.tensor(ids, device=backbone.device)))
-        return whole[list(self.layers), :, :, kept].clone()
+        batch, above = collate([Item((row,))], backbone.pad_id, device=str(backbone.device)), backbone.geometry.layers
+        made = backbone.recorded(backbone.embed(batch.ids), batch.mask, batch.positions, border=batch.border)
+        first = dict.fromkeys(made, len(ahead)) | dict.fromkeys(backbone.geometry.cross_layers, len(frame.prefix) + 1)
+        slots = (*self.layers, *(layer + above for layer in self.cross))
+        return torch.stack([made[slot][:, 0, :, first[slot] : first[slot] + length] for slot in slots])
 
     def compiled(self) -> Injection:
         if self.reparameterised:
@@ -120,7 +134,42 @@ class PTuningV2(Method):
         else:
             table = self.table
         table = nn.functional.dropout(table, self.dropout, self.training)
-        return Injection(key_values=KeyValues(self.layers, table), position_offset=self.position_offset)
+        own, cross = table.split([len(self.layers), len(self.cross)])
+        return Injection(
+            key_values=KeyValues(self.layers, own) if self.layers else None,
+            cross=KeyValues(self.cross, cross) if self.cross else None,
+            position_offset=self.position_offset,
+        )
+
+
+def _chosen(config: PTuningV2.Config, backbone: Backbone) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The layers with key/values of their own, and those with some beside the encoder's.
+
+    **Raises** `ConfigError` for places that the backbone does not have, or that none of the layers has.
+    """
+    chosen = chosen_layers(config.layers, backbone.geometry.layers)
+    if not backbone.two_stacks:
+        if config.places is not None:
+            raise Unsupported(
+                f"places are those of an encoder-decoder, and {backbone.name} has one stack", do="leave places out"
+            )
+        return chosen, ()
+    if config.position_offset:
+        raise ConfigError(
+            f"position_offset: {config.position_offset}; {backbone.name}'s stacks count their positions themselves",
+            do="leave position_offset out",
+        )
+    decoder = tuple(layer for layer in chosen if layer in backbone.geometry.cross_layers)
+    has = {"encoder": tuple(layer for layer in chosen if layer not in decoder), "decoder": decoder, "cross": decoder}
+    for place in config.places or ():
+        if not has[place]:
+            last = backbone.geometry.encoder_layers - 1
+            raise ConfigError(
+                f"places names {place}, and layers leaves none for it: 0 to {last} are the encoder's",
+                do=f"take {place} out of places, or choose other layers",
+            )
+    at = {place: layers if place in (config.places or PLACES) else () for place, layers in has.items()}
+    return (*at["encoder"], *at["decoder"]), at["cross"]
 
 
 def chosen_layers(layers: Depth | list[int], count: int) -> tuple[int, ...]:

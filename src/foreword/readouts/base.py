@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
+from foreword.errors import Unsupported
 from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
@@ -73,6 +74,17 @@ class Readout(nn.Module, ABC):
         `hidden`: `[b, T, H]` for the b rows of `batch`, which are those of n items; only the places of `reads` count.
         Where an item has several labels, `[m, C]`: the items' one after another.
         """
+
+
+def require_one_stack(setup: ReadoutSetup, what: str) -> None:
+    """**Raises** `Unsupported` for an encoder-decoder: its answers are read in the decoder, which holds no text."""
+    backbone = setup.backbone
+    if backbone.two_stacks:
+        raise Unsupported(
+            f"{backbone.name} ({backbone.family}) is an encoder-decoder, read where its decoder begins, and {what} is "
+            "read in the text",
+            do="use a masked or a causal model, or answer in words",
+        )
 
 
 def places(hidden: Tensor, where: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from foreword.batch import Batch
 from foreword.config import ReadoutConfig
 from foreword.errors import ConfigError, Unsupported
 from foreword.readouts._comparison import LEXICAL_WIDTH, WIDTH, compare, lexical, mean
-from foreword.readouts.base import Readout, ReadoutSetup, places
+from foreword.readouts.base import Readout, ReadoutSetup, places, require_one_stack
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
@@ -27,6 +27,9 @@ class Linear(Readout):
     nothing. `pair` compares the two segments by seven distances (`foreword.readouts._comparison`), for families with
     segment ids; with `lexical`, by those of the word embeddings and by the lengths too. `auto` takes [CLS] where the
     tokenizer has one and the last token elsewhere.
+
+    In an encoder-decoder, `last` is the decoder's state behind what every answer begins with (Ni et al. 2022, section
+    3, "encoder-decoder first"), and there is no other position.
     """
 
     name: ClassVar[str] = "linear"
@@ -51,6 +54,8 @@ class Linear(Readout):
 
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
+        if config.position not in ("auto", "last"):
+            require_one_stack(setup, f"the position {config.position}")
         has_cls = setup.backbone.tokenizer.cls_token_id is not None and setup.backbone.kind == "masked"
         if config.position == "cls" and not has_cls:
             raise Unsupported(
@@ -60,7 +65,7 @@ class Linear(Readout):
         self.position: Position = automatic if config.position == "auto" else config.position
         self.dropout = config.dropout
         if config.layers is not None:
-            setup.backbone.require("parts")
+            setup.backbone.require("passage")
             if config.layers > setup.backbone.geometry.layers:
                 raise ConfigError(
                     f"readout.layers is {config.layers}, and {setup.backbone.name} has {setup.backbone.geometry.layers}"

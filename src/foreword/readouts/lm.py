@@ -38,9 +38,10 @@ class LanguageModel(Readout):
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
         backbone = setup.backbone
-        if backbone.kind != "causal":
+        if backbone.kind == "masked":
             raise Unsupported(
-                f"{backbone.name} ({backbone.family}) is a masked model and writes no text", do="use a causal model"
+                f"{backbone.name} ({backbone.family}) is a masked model and writes no text",
+                do="use a causal model or an encoder-decoder",
             )
         backbone.require("head")
         if backbone.tokenizer.eos_token_id is None:

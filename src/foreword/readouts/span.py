@@ -13,7 +13,7 @@ from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
 from foreword.errors import DataError
-from foreword.readouts.base import Label, Readout, ReadoutSetup, places
+from foreword.readouts.base import Label, Readout, ReadoutSetup, places, require_one_stack
 from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row, Spot
@@ -43,6 +43,7 @@ class Span(Readout):
 
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
+        require_one_stack(setup, "a part of it")
         self.max_answer_length, self.stride = config.max_answer_length, config.stride
         self.dropout, self.spot = config.dropout, setup.spot
         shape = (2, setup.backbone.geometry.hidden)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import ReadoutConfig
-from foreword.readouts.base import Label, Readout, ReadoutSetup, places
+from foreword.readouts.base import Label, Readout, ReadoutSetup, places, require_one_stack
 from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
@@ -36,6 +36,7 @@ class Token(Readout):
 
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
+        require_one_stack(setup, "a word's tag")
         self.dropout, self.spot = config.dropout, setup.spot
         shape = (len(setup.labels), setup.backbone.geometry.hidden)
         self.weight = nn.Parameter(torch.empty(shape).normal_(0, 0.02, generator=setup.generator()))

@@ -19,9 +19,9 @@ from foreword.text.verbalizer import Verbalizer as Words
 class Verbalizer(Readout):
     """The score of a label is the log of the summed probability of its words at the template's `{mask}`.
 
-    The probability of a word is the product of its tokens': after one another in a causal model, side by side at as
-    many masks in a masked one. It has no parameters. Where every word is one token, only the words' rows of the head
-    are computed: the softmax over labels is the same, since the words share one normaliser.
+    The probability of a word is the product of its tokens': after one another in a causal model and in a decoder, side
+    by side at as many masks in a masked one. It has no parameters. Where every word is one token, only the words' rows
+    of the head are computed: the softmax over labels is the same, since the words share one normaliser.
     """
 
     name: ClassVar[str] = "verbalizer"

@@ -3,6 +3,9 @@
 Where a template has no soft slots its rows are exactly what the tokenizer makes of the rendered text, special tokens
 included. Virtual tokens in front stand right after the tokenizer's own first special token, so that [CLS] and BOS stay
 at place 0; they also stand before demonstrations and chat turns, where all examples can share them.
+
+For an encoder-decoder, all of that is the encoder's. Behind it stands what the decoder begins with: its start token,
+and what the tokenizer puts in front of every text.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from foreword.errors import TemplateError, did_you_mean
 from foreword.text import pieces as runs
+from foreword.text.chat import turns
 from foreword.text.pieces import NOWHERE, Frame, Piece
 from foreword.text.rows import Row
-from foreword.text.shortening import dropped, windows_over
+from foreword.text.shortening import dropped, lost, windows_over
 from foreword.text.spots import spots_of
 from foreword.text.template import Field, Mask, Part, Sep, Soft, Template, Text, value_of
 
@@ -50,10 +54,11 @@ class Encoder:
     """Makes rows of examples.
 
     **Arguments:** `template`, resolved; `tokenizer`, a fast one; `kind` of language model; `max_length` in tokens,
-    virtual ones included; `shorten` names the fields that may lose tokens (default: all), the longest first, one token
-    at a time; `keep` says which end of a shortened field stays; `chat` makes what stands before the `{mask}` the
-    user's message in the model's chat template; `demonstrations` are solved examples put in front, as earlier turns in
-    a chat and as text with a blank line after each otherwise.
+    virtual ones included and the decoder's not; `shorten` names the fields that may lose tokens (default: all), the
+    longest first, one token at a time; `keep` says which end of a shortened field stays; `chat` makes what stands
+    before the `{mask}` the user's message in the model's chat template; `demonstrations` are solved examples put in
+    front, as earlier turns in a chat and as text with a blank line after each otherwise; `decoder_start` is the id
+    that an encoder-decoder's decoder begins with.
 
     Spaces written next to `{sep}`, right before a soft slot in the middle, and at the end of a causal prompt are not
     tokenised: there they would be tokens of their own, which natural text does not have.
@@ -63,20 +68,24 @@ class Encoder:
 
     template: Template
     tokenizer: PreTrainedTokenizerBase
-    kind: Literal["masked", "causal"]
+    kind: Literal["masked", "causal", "encoder-decoder"]
     max_length: int
     shorten: tuple[str, ...] | None = None
     keep: Literal["start", "end"] = "start"
     chat: bool = False
     demonstrations: tuple[Demonstration, ...] = ()
+    decoder_start: int | None = None
 
     def __post_init__(self) -> None:
         runs.require_fast(self.tokenizer)
         template, where = self.template, str(self.template)
         _ = template.soft_count
-        if self.kind == "causal" and any(isinstance(part, Mask) for part in template.parts[:-1]):
+        if self.kind != "masked" and any(isinstance(part, Mask) for part in template.parts[:-1]):
+            reason = (
+                "a causal model reads from left to right" if self.kind == "causal" else "a decoder writes the answer"
+            )
             raise TemplateError(
-                "a causal model reads from left to right, so {mask} must be the last thing in its template",
+                f"{reason}, so {{mask}} must be the last thing in its template",
                 where=where,
                 do="move {mask} to the end, or use a masked model",
             )
@@ -93,8 +102,8 @@ class Encoder:
                     where=where,
                     do=did_you_mean(name, template.fields),
                 )
-        if self.chat and self.kind == "masked":
-            raise TemplateError("a masked model has no chat", where=where, do="leave `chat` out")
+        if self.chat and self.kind != "causal":
+            raise TemplateError("a model that is not causal has no chat", where=where, do="leave `chat` out")
         if self.chat and not self.tokenizer.chat_template:
             raise TemplateError(
                 "the model's tokenizer has no chat template", where=where, do="leave `chat` out, or use a chat model"
@@ -105,8 +114,13 @@ class Encoder:
         """What stands between the text and a label word, for `Verbalizer.build`: a space or nothing.
 
         Nothing in a chat, after a new line or a separator, and after a character that the template glues the answer
-        to, such as "(".
+        to, such as "(". Nothing for a decoder, whose answer is a text of its own.
         """
+        return "" if self.kind == "encoder-decoder" else self._glue
+
+    @property
+    def _glue(self) -> str:
+        """What stands before an answer that follows the text."""
         before = list(takewhile(lambda part: not isinstance(part, Mask), self._parts))
         last = before[-1] if before else None
         if self.chat or last is None or isinstance(last, Sep):
@@ -114,6 +128,13 @@ class Encoder:
         if not isinstance(last, Text):
             return " "
         return " " if last.text[-1].isspace() and not last.text.rstrip(" \t").endswith("\n") else ""
+
+    @cached_property
+    def begun(self) -> tuple[int, ...]:
+        """What the decoder's part of every row begins with; nothing where there is no decoder of its own."""
+        if self.decoder_start is None:
+            return ()
+        return (self.decoder_start, *Frame.of(self.tokenizer, pair=False).prefix)
 
     @cached_property
     def pad_id(self) -> int:
@@ -132,19 +153,23 @@ class Encoder:
         """The row of one example.
 
         **Arguments:** `masks` mask tokens stand at `{mask}` on a masked model; `continuation` ids follow the text of a
-        causal model, whose row then has `len(continuation) + 1` answers; `reserve` places are left free, so that the
-        text is cut as it is in a longer variant of this row; `spot` names the field whose words (where its value is a
-        sequence of them) or tokens are the row's answers, those of its last use in the template.
+        causal model, or what a decoder begins with, and the row then has `len(continuation) + 1` answers; `reserve`
+        places are left free, so that the text is cut as it is in a longer variant of this row (an encoder's always
+        is); `spot` names the field whose words (where its value is a sequence of them) or tokens are the row's answers,
+        those of its last use in the template.
 
         **Raises** `DataError` for a missing field; `TemplateError` where what may not be cut does not fit.
         """
         if self.kind == "masked" and continuation:
             raise ValueError("a masked model's row takes masks, not a continuation")
         body, around = self._body(example, masks, spot)
-        body += [_Place(token, self._head[1].text_types[0]) for token in continuation]
+        if self.decoder_start is None:
+            body += [_Place(token, self._head[1].text_types[0]) for token in continuation]
+        else:
+            reserve = 0
         cut = self._cuts(body, around + len(body) + reserve - self.max_length, around + reserve)
         gone = dropped([place.slot for place in body], cut, self.keep)
-        row = self._row(body, gone, len(continuation), None if spot is None else example[spot])
+        row = self._row(body, gone, continuation, None if spot is None else example[spot])
         return replace(row, cut=len(gone))
 
     def windows(self, example: Mapping[str, Any], spot: str, overlap: int) -> tuple[Row, ...]:
@@ -166,16 +191,17 @@ class Encoder:
             )
         rows = []
         for window in windows_over(len(mine), room, overlap):
-            rows.append(self._row(body, {*mine[: window.start], *mine[window.stop :]}, 0, example[spot]))
+            rows.append(self._row(body, {*mine[: window.start], *mine[window.stop :]}, (), example[spot]))
         return tuple(rows)
 
     def _body(self, example: Mapping[str, Any], masks: int, spot: str | None) -> tuple[list[_Place], int]:
         """The row between the special tokens around it, and how many these are."""
         head, frame = self._head
-        body = self._places([*head, *self._items(example, self._slot(spot)), *self._tail], frame, masks)
+        tail = self._turns[-1:] if self.chat else []
+        body = self._places([*head, *self._items(example, self._slot(spot)), *tail], frame, masks)
         return body, len(frame.prefix) + len(frame.suffix)
 
-    def _row(self, body: Sequence[_Place], gone: set[int], continuation: int, spotted: Any) -> Row:
+    def _row(self, body: Sequence[_Place], gone: set[int], continuation: Sequence[int], spotted: Any) -> Row:
         """The row of what is left of `body`; its answers point into `spotted`, unless that is None."""
         frame = self._head[1]
         kept = [index for index in range(len(body)) if index not in gone]
@@ -184,7 +210,10 @@ class Encoder:
             *(body[index] for index in kept),
             *map(_Place, frame.suffix, frame.suffix_types),
         ]
-        answers, seen = self._answers(places, continuation), []
+        border = None if self.decoder_start is None else len(places)
+        if border is not None:
+            places += [_Place(token, 0) for token in (*self.begun, *continuation)]
+        answers, seen = self._answers(places, len(continuation)), []
         if spotted is not None:
             where = {index: place for place, index in enumerate(kept, len(frame.prefix))}
             found = spots_of(spotted, [(place.start, place.end) for place in body])
@@ -198,6 +227,7 @@ class Encoder:
             cls=frame.prefix.index(cls_id) if cls_id in frame.prefix else None,
             answers=answers,
             spots=tuple(spot for _, spot in seen),
+            border=border,
         )
 
     def _slot(self, field: str | None) -> int:
@@ -238,7 +268,7 @@ class Encoder:
     @cached_property
     def _head(self) -> tuple[list[_Item], Frame]:
         """What stands before every example, and the special tokens around a row."""
-        frame = Frame.of(self.tokenizer, pair=self.kind == "masked" and any(isinstance(p, Sep) for p in self._parts))
+        frame = Frame.of(self.tokenizer, pair=self.kind != "causal" and any(isinstance(p, Sep) for p in self._parts))
         if self.kind == "causal":
             # An end token that a tokenizer adds to finished texts has no place before an answer.
             frame = Frame(frame.prefix, (), (), frame.prefix_types, (), (), frame.text_types)
@@ -255,29 +285,12 @@ class Encoder:
         return [*self._front, *before], Frame((), (), (), (), (), (), types)
 
     @cached_property
-    def _tail(self) -> list[_Item]:
-        return [self._turns[-1]] if self.chat else []
-
-    @cached_property
     def _turns(self) -> list[Piece]:
         """The chat's text around the user's message: all that comes before, and last what comes after."""
         contents = [
             piece for one in self.demonstrations for piece in (self._message(one[0]), [Piece(one[1], plain=True)])
         ]
-        names = [f"foreword{index}sentinel" for index in range(len(contents) + 1)]
-        roles = [("user", "assistant")[index % 2] for index in range(len(names))]
-        messages = [{"role": role, "content": name} for role, name in zip(roles, names, strict=True)]
-        text = str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        pieces: list[Piece] = []
-        for index, name in enumerate(names):
-            before, found, text = text.partition(name)
-            if not found or name in text:
-                raise TemplateError(
-                    "the model's chat template does not show each message once, in order",
-                    do="leave `chat` out and write the model's turns into the template",
-                )
-            pieces += [Piece(before), *(contents[index] if index < len(contents) else ())]
-        return [*pieces, Piece(text)]
+        return turns(self.tokenizer, contents)
 
     def _items(self, example: Mapping[str, Any], spotted: int = NOWHERE) -> list[_Item]:
         """The template's parts with the example's values, the causal model's answer left out."""
@@ -291,10 +304,10 @@ class Encoder:
                 case Mask() if self.kind == "masked":
                     items.append(Piece(str(self.tokenizer.mask_token), mask=True))
                 case Sep():
-                    items.append(Sep() if self.kind == "masked" else Piece("\n"))
+                    items.append(Piece("\n") if self.kind == "causal" else Sep())
                 case Soft():
                     items.append(part)
-        return self._trimmed(items) if self.kind == "causal" else items
+        return items if self.kind == "masked" else self._trimmed(items)
 
     def _trimmed(self, items: list[_Item]) -> list[_Item]:
         """The items without the spaces at the end that the answer brings itself, or that a chat template removes."""
@@ -302,7 +315,7 @@ class Encoder:
             return items
         ending = list(takewhile(lambda item: isinstance(item, Piece), reversed(items)))[::-1]
         start = items[: len(items) - len(ending)]
-        trimmed = runs.trim_end(_only_pieces(ending), None if self.chat or self.answer_prefix else " \t")
+        trimmed = runs.trim_end(_only_pieces(ending), None if self.chat or self._glue else " \t")
         if self.chat and not start:
             trimmed = runs.trim_start(trimmed)
         return [*start, *trimmed]
@@ -313,8 +326,8 @@ class Encoder:
 
     def _solved(self, example: Mapping[str, str], answer: str) -> list[Piece]:
         """A demonstration with its answer in place."""
-        if self.kind == "causal":
-            return [*self._message(example), Piece(self.answer_prefix + answer, plain=True)]
+        if self.kind != "masked":
+            return [*self._message(example), Piece(self._glue + answer, plain=True)]
         joined = (Piece(" ") if isinstance(item, Sep) else item for item in self._items(example))
         pieces = (piece for piece in joined if isinstance(piece, Piece))
         return [Piece(answer, plain=True) if p.mask else Piece(p.text, plain=p.plain) for p in pieces]
@@ -357,7 +370,7 @@ class Encoder:
         return tuple(range(len(places) - continuation - 1, len(places)))
 
     def _cuts(self, body: Sequence[_Place], excess: int, around: int) -> dict[int, int]:
-        """How many tokens each field's slot loses: always one of the longest, until `excess` are gone."""
+        """How many tokens each field's slot loses, for `excess` to go."""
         if excess <= 0:
             return {}
         parts = self._parts[len(self._front) :]
@@ -368,11 +381,7 @@ class Encoder:
                 length[place.slot] += 1
         if sum(length.values()) < excess:
             raise self._does_not_fit(body, around, sum(length.values()))
-        original = dict(length)
-        for _ in range(excess):
-            # A tie goes against the field that was shorter, as in the tokenizers' own "longest first".
-            length[max(length, key=lambda slot: (length[slot], -original[slot], -slot))] -= 1
-        return {slot: original[slot] - left for slot, left in length.items() if left < original[slot]}
+        return lost(length, excess)
 
     def _does_not_fit(self, body: Sequence[_Place], around: int, cuttable: int) -> TemplateError:
         virtual = sum(place.soft >= 0 for place in body)

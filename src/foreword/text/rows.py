@@ -6,6 +6,7 @@ V vocabulary, F forewords in a bank.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ class Row:
     next-token distribution scores the answer's tokens, in order. Where the answer points into a field: the places of
     its words (the first token of each) or of its tokens, and `spots` says what of the field stands there.
     `cut`: how many text tokens were removed to fit.
+    `border`: in an encoder-decoder, how many of the places are the encoder's; those behind them are the decoder's, and
+    the answers among them. None where there is one stack.
     """
 
     ids: tuple[int, ...]
@@ -39,6 +42,19 @@ class Row:
     answers: tuple[int, ...]
     cut: int = 0
     spots: tuple[Spot, ...] = ()
+    border: int | None = None
+
+    @property
+    def encoded(self) -> int:
+        """How many places stand before the border: all, where there is none."""
+        return len(self.ids) if self.border is None else self.border
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def as_row(ids: Sequence[int], decoder: Sequence[int] | None = None) -> Row:
+    """Plain tokens as a row, of which nothing is read; `decoder`: those of an encoder-decoder's decoder."""
+    whole = (*ids, *(decoder or ()))
+    border = None if decoder is None else len(ids)
+    return Row(whole, (-1,) * len(whole), (0,) * len(whole), None, (), border=border)

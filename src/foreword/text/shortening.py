@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from foreword.text.encoder import Encoder
 
 
+def lost(lengths: Mapping[int, int], excess: int) -> dict[int, int]:
+    """How many tokens each slot loses: always one of the longest, until `excess` are gone."""
+    left = dict(lengths)
+    for _ in range(excess):
+        # A tie goes against the field that was shorter, as in the tokenizers' own "longest first".
+        left[max(left, key=lambda slot: (left[slot], -lengths[slot], -slot))] -= 1
+    return {slot: lengths[slot] - rest for slot, rest in left.items() if rest < lengths[slot]}
+
+
 def dropped(slots: Sequence[int], cut: Mapping[int, int], keep: Literal["start", "end"]) -> set[int]:
     """The places that go when each slot loses its number of tokens at the end that is not kept.
 

@@ -1,8 +1,8 @@
 """Verbalizers: the words that stand for labels, and which rows and places score each of their tokens.
 
 A word of one token is scored at one place. A word of several tokens is scored jointly, log p(w1) + log p(w2 | w1) + …:
-a causal model needs w1 in the row to score w2, a masked model scores n mask tokens at once. The rows that are made of
-one example so that every word can be scored are its *variants*; words share one wherever they can.
+a causal model (and a decoder) needs w1 in the row to score w2, a masked model scores n mask tokens at once. The rows
+that are made of one example so that every word can be scored are its *variants*; words share one wherever they can.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from foreword.errors import TemplateError, did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Kind = Literal["masked", "causal"]
+Kind = Literal["masked", "causal", "encoder-decoder"]
 Word = tuple[int, ...]
 _OTHER = "choose another word, one that the model knows"
 

@@ -16,6 +16,7 @@ from foreword.assembly import Assembly
 from foreword.batch import Item, collate
 from foreword.training.route import Route
 from foreword.training.site_cost import site_cost
+from foreword.training.stack_cost import stack_cost
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def cost_of(
     assembly: Assembly, route: Route, train: Sequence[Item], validation: Sequence[Item], *, ready: bool = False
 ) -> Cost:
     """The cost of a run by this route. The items are those before the route was taken."""
+    if assembly.backbone.two_stacks:
+        return _two_stacks(assembly, train, validation)
     shape = _shape(assembly)
     read = _read(assembly, train)
     rows = max(len(train[0].rows), 1) if train else 1
@@ -69,6 +72,16 @@ def cost_of(
         once = 2.0 * layers * shape.layer * kept * share
     again = 0.0 if lowest is None else again
     return Cost(forward + gradient + weights + front + again, evaluated + front, once, tokens, read)
+
+
+def _two_stacks(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item]) -> Cost:
+    """Nothing is kept of these, and all that the decoder runs for is read."""
+    rows = max(len(train[0].rows), 1) if train else 1
+    batch = min(assembly.config.training.batch_size, max(len(train), 1)) * rows
+    step = stack_cost(assembly, train, lowest_layer(assembly))
+    weights = step.forward if assembly.config.method.name == "full" else 0.0
+    evaluated = stack_cost(assembly, validation, None).forward * len(validation) * rows
+    return Cost(batch * (step.forward + step.gradient + weights), evaluated, 0.0, step.tokens, 0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,7 @@ def _tokens(route: Route, items: Sequence[Item]) -> tuple[float, float]:
 
 def _read(assembly: Assembly, items: Sequence[Item]) -> int:
     places = assembly.readout.reads(collate(items[:1], assembly.backbone.pad_id)) if items else None
-    whole = places is None or assembly.readout.stop is not None or "parts" in assembly.backbone.refusals
+    whole = places is None or assembly.readout.stop is not None or "passage" in assembly.backbone.refusals
     return 0 if places is None or whole else places.shape[1]
 
 

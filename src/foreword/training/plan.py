@@ -101,7 +101,9 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         cut=assembly.reader.cut(train),
         gradient_layers=None if lowest is None else (lowest, (assembly.readout.stop or geometry.layers) - 1),
         route=route.why,
-        reads=_reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route, assembly.reader.task),
+        reads="the decoder is run for the answer alone"
+        if assembly.backbone.two_stacks
+        else _reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route, assembly.reader.task),
         logits=_logits(assembly),
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),

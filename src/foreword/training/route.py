@@ -59,8 +59,8 @@ def route_of(assembly: Assembly, splits: Splits) -> Route:
     backbone, injection = assembly.backbone, assembly.method.at_rest()
     if injection.weights is not None:
         return Route(why="every weight learns, so nothing stands still")
-    if "parts" in backbone.refusals:
-        return Route(why=f"{backbone.family} is not run in parts: {backbone.refusals['parts']}")
+    if "passage" in backbone.refusals:
+        return Route(why=f"{backbone.family} is not run in parts: {backbone.refusals['passage']}")
     sets = [[row for item in items for row in item.rows] for items in splits.values() if items]
     if not sets:
         return Route()

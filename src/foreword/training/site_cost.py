@@ -52,9 +52,9 @@ def site_cost(assembly: Assembly) -> SiteCost:
     early, last = 0.0, [0.0, 0.0]
     for (layer, path, _), operation in sites.at.items():
         if layer < top:
-            early += _flops(operation)
+            early += flops_of(operation)
         else:
-            last[behind.get((layer, path), True)] += _flops(operation)
+            last[behind.get((layer, path), True)] += flops_of(operation)
     key_values = None if injection.key_values is None else injection.key_values.layers[0]
     if injection.soft is not None or (key_values is not None and key_values < sites.lowest):
         return SiteCost(early, (last[0], last[1]))
@@ -64,7 +64,8 @@ def site_cost(assembly: Assembly) -> SiteCost:
     return SiteCost(early, (last[0], last[1]), under, scores, anatomy.width, sites.lowest == top)
 
 
-def _flops(operation: Operation) -> float:
+def flops_of(operation: Operation) -> float:
+    """Operations of its matrix products for one token."""
     if isinstance(operation, LowRank):
         return 2.0 * (operation.a.numel() + operation.b.numel())
     return 2.0 * (operation.down.numel() + operation.up.numel()) if isinstance(operation, Bottleneck) else 0.0

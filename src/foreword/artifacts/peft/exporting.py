@@ -106,7 +106,7 @@ def _head(reader: Reader, backbone: Backbone) -> tuple[TaskType | None, dict[str
         return None, {}
     if readout.name != "linear":
         raise Unsupported(f"PEFT's task models have no head like the readout {readout.name}", do=WITHOUT)
-    if backbone.kind == "masked":
+    if backbone.kind != "causal":
         raise Unsupported(
             f"the readout is one matrix on a hidden state, and {backbone.family}'s classifier in PEFT stands behind a "
             "second layer",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from foreword import registry
 from foreword.artifacts import storage
+from foreword.artifacts.manifest import IMPORTED
 from foreword.artifacts.peft.files import check_output
 from foreword.artifacts.peft.layout import check_segments, compiled
 from foreword.artifacts.peft.reading import WINDOWED, PeftAdapter, read_peft
@@ -69,7 +70,7 @@ def import_peft(
     if reading.template is not None and Template.parse(reading.template).has_soft:
         raise ConfigError("the template has soft slots, and PEFT's virtual tokens stand in front", do="take them out")
     settings = {
-        "data": {"source": f"peft:{Path(folder).absolute().name}"},
+        "data": {"source": f"{IMPORTED}{Path(folder).absolute().name}"},
         "backbone": backbone.name,
         "task": task,
         "template": {"text": reading.template, "max_length": reading.max_length},
@@ -181,7 +182,7 @@ def _answers(
 
 def _linear(adapter: PeftAdapter, backbone: Backbone) -> dict[str, Tensor]:
     """Weight `[C, H]` and bias `[C]` of a classifier that is one matrix on the last token."""
-    if backbone.kind == "masked":
+    if backbone.kind != "causal":
         raise Unsupported(
             f"{backbone.family}'s classifier stands behind a second layer (a pooler, which PEFT does not even store, "
             "or the head's own), and a linear readout is one matrix on [CLS]",

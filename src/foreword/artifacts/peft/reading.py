@@ -26,6 +26,11 @@ WINDOWED = (
 )
 
 
+TWO_STACKS = "stores numbers that it does not use, and reaches no other place than one: it is not exchanged"
+"""A prompt is stored twice and put in front of the encoder once; a prefix is the decoder's own attention's, and with an
+even number of layers half of its rows are in none (peft 0.21)."""
+
+
 @dataclass(frozen=True)
 class PeftAdapter:
     """What a PEFT checkpoint holds.
@@ -60,8 +65,11 @@ def read_peft(folder: str | Path, backbone: Backbone) -> PeftAdapter:
             where=str(folder),
             do=did_you_mean(kind, READERS),
         )
-    if task_type == "SEQ_2_SEQ_LM" or config.get("num_transformer_submodules") not in (None, 1):
-        raise Unsupported("the checkpoint is for an encoder-decoder", where=str(folder), do="use PEFT for it")
+    two = task_type == "SEQ_2_SEQ_LM" or config.get("num_transformer_submodules") not in (None, 1)
+    if two and not backbone.two_stacks:
+        raise Unsupported("the checkpoint is for an encoder-decoder", where=str(folder), do="name its base model")
+    if backbone.two_stacks and kind not in ("LORA", "IA3"):
+        raise Unsupported(f"PEFT's {kind} on an encoder-decoder {TWO_STACKS}", where=str(folder), do="use PEFT for it")
     tensors, metadata = read_tensors(folder)
     try:
         injection = READERS[kind](config, tensors, backbone)

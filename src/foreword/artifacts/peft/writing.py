@@ -13,19 +13,26 @@ from torch import Tensor
 
 from foreword.artifacts.peft.files import write
 from foreword.artifacts.peft.layout import matrix_of, moved
-from foreword.artifacts.peft.reading import PROMPT
+from foreword.artifacts.peft.reading import PROMPT, TWO_STACKS
 from foreword.artifacts.peft.sites import written_sites
 from foreword.backbone.backbone import Backbone
+from foreword.backbone.geometry import Kind
 from foreword.errors import Unsupported
 from foreword.injections import Injection
 
 SAID = {
     "soft": "virtual tokens",
     "key_values": "key/values",
+    "cross": "key/values beside the encoder's",
     "weights": "weights of its own",
     "sites": "operations at modules",
 }
-TaskType = Literal["CAUSAL_LM", "SEQ_CLS", "FEATURE_EXTRACTION"]
+TaskType = Literal["CAUSAL_LM", "SEQ_CLS", "FEATURE_EXTRACTION", "SEQ_2_SEQ_LM"]
+TASKS: Mapping[Kind, TaskType] = {
+    "causal": "CAUSAL_LM",
+    "masked": "FEATURE_EXTRACTION",
+    "encoder-decoder": "SEQ_2_SEQ_LM",
+}
 SoftKind = Literal["PROMPT_TUNING", "P_TUNING"]
 
 
@@ -53,7 +60,7 @@ def write_peft(
     """Write `injection` as PEFT's `save_pretrained` would, and give back its `adapter_config.json`.
 
     **Arguments:** virtual tokens are taken to stand in front of everything, as PEFT puts them. `task_type` is by
-    default that of the bare backbone: CAUSAL_LM or FEATURE_EXTRACTION. `readout`: the task model's own head, such as
+    default that of the bare backbone (`TASKS`). `readout`: the task model's own head, such as
     `score.weight`. `leading`: how many of the virtual tokens are words of the tokenizer's own. `usage`: lines for the
     README.
 
@@ -69,7 +76,7 @@ def write_peft(
         "peft_type": written.kind,
         "peft_version": None,
         "revision": None,
-        "task_type": task_type or ("CAUSAL_LM" if backbone.kind == "causal" else "FEATURE_EXTRACTION"),
+        "task_type": task_type or TASKS[backbone.kind],
         **written.settings,
     }
     metadata = {"foreword": json.dumps({"leading": leading})} if leading else {}
@@ -91,6 +98,10 @@ def converted(injection: Injection, backbone: Backbone, soft_kind: SoftKind = "P
     if len(held) > 1:
         kinds = " and ".join(SAID[name] for name in held)
         raise Unsupported(f"the foreword combines {kinds}, and a PEFT checkpoint holds one of them")
+    if backbone.two_stacks and injection.sites is None:
+        raise Unsupported(
+            f"PEFT's {SAID[held[0]]} on an encoder-decoder {TWO_STACKS}", do="export a foreword of lora or ia3"
+        )
     if injection.sites is not None:
         if injection.position_offset:
             raise Unsupported("the foreword moves the text's positions, which PEFT does for a prefix alone")
