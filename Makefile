@@ -21,7 +21,7 @@ help: ## this list
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(PIP) install -q -c constraints.txt -e '.[eval,test,lint,peft]'
+	$(PIP) install -q -c constraints.txt -e '.[eval,serve,test,lint,peft]'
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed

@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import data, demo, doctor, interchange, models, profile, train, use
+from foreword.cli import (
+    compare,
+    data,
+    demo,
+    doctor,
+    inspect,
+    interchange,
+    models,
+    profile,
+    serve,
+    story,
+    sweep,
+    train,
+    use,
+)
 from foreword.errors import ForewordError, Interrupted
 
 app = typer.Typer(
@@ -20,15 +34,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("profile")(profile.profile)
 app.command("evaluate")(use.evaluate)
 app.command("predict")(use.predict)
+app.command("compare")(compare.compare)
+app.command("inspect")(inspect.inspect)
 app.command("import")(interchange.import_)
 app.command("export")(interchange.export)
+app.command("serve")(serve.serve)
+app.command("load-test")(serve.load_test)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(story.app, name="story")
 
 
 @app.callback(invoke_without_command=True)

@@ -91,8 +91,7 @@ def show(record: dict) -> None:
     from foreword.cli import render
 
     splits = [split for split in ("validation", "test") if split in record]
-    other = {"rows", "degenerate", "predictions", "majority", "by_row", "notes"}
-    names = [name for name in (record[splits[0]] if splits else {}) if name not in other]
+    names = [name for name, value in (record[splits[0]] if splits else {}).items() if isinstance(value, float)]
     rows = []
     for split in splits:
         one = record[split]

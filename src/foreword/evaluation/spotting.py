@@ -52,13 +52,13 @@ def tagged(
 ) -> list[Tagged]:
     """The most probable tag of each word, of every item under its own foreword."""
     scores = _scores(bank, items, lambda item: len(item.rows[0].answers), max_tokens, advance)
-    return [_tagged(item, own, labels) for item, own in zip(items, scores, strict=True)]
+    return [tags_of(item, own, labels) for item, own in zip(items, scores, strict=True)]
 
 
 def found(bank: Bank, items: Sequence[Item], max_tokens: int, advance: Advance = lambda n: None) -> list[Found]:
     """The best part of each item's text under the item's own foreword, of at most `max_answer_length` tokens."""
     scores = _scores(bank, items, lambda item: 2, max_tokens, advance)
-    return [_found(bank, item, own) for item, own in zip(items, scores, strict=True)]
+    return [span_of(bank, item, own) for item, own in zip(items, scores, strict=True)]
 
 
 def evaluate_tags(
@@ -74,7 +74,7 @@ def evaluate_tags(
     Words that are cut off count as O. `by_row` has the counts of spans that `tags.from_rows` takes.
     """
     scores = _scores(bank, items, lambda item: len(item.rows[0].answers), max_tokens, advance)
-    made = [list(_tagged(item, own, labels).tags) for item, own in zip(items, scores, strict=True)]
+    made = [list(tags_of(item, own, labels).tags) for item, own in zip(items, scores, strict=True)]
     right = [item.references for item in items]
     measured = tag_scores(made, right, names) | {"loss": _loss(scores, items)}
     alike = len({tag for one in made for tag in one}) == 1 and len({tag for one in right for tag in one}) > 1
@@ -86,7 +86,7 @@ def evaluate_spans(
 ) -> Scored:
     """Measure items whose answers are known: the metrics `names`, and the mean cross-entropy of both ends as `loss`."""
     scores = _scores(bank, items, lambda item: 2, max_tokens, advance)
-    made = [_found(bank, item, own).text for item, own in zip(items, scores, strict=True)]
+    made = [span_of(bank, item, own).text for item, own in zip(items, scores, strict=True)]
     references = [item.references for item in items]
     by_row = {name: values for name, values in answers.rows(made, references).items() if name in names}
     measured = {name: sum(by_row[name]) / len(made) for name in names} | {"loss": _loss(scores, items)}
@@ -125,7 +125,8 @@ def _loss(scores: Sequence[Tensor], items: Sequence[Item]) -> float:
     return total / max(1, sum(item.labelled for item in items))
 
 
-def _tagged(item: Item, scores: Tensor, labels: Sequence[str]) -> Tagged:
+def tags_of(item: Item, scores: Tensor, labels: Sequence[str]) -> Tagged:
+    """An item's tags by its scores `[W, C]`, W being the words that were not cut; those that were are outside."""
     words = tuple(item.source)
     made, sure = [OUTSIDE] * len(words), [None] * len(words)
     if len(scores):
@@ -135,7 +136,8 @@ def _tagged(item: Item, scores: Tensor, labels: Sequence[str]) -> Tagged:
     return Tagged(words, tuple(made), tuple(sure))
 
 
-def _found(bank: Bank, item: Item, scores: Tensor) -> Found:
+def span_of(bank: Bank, item: Item, scores: Tensor) -> Found:
+    """The best legal part of an item's text by its scores `[2, N]` of first and last tokens."""
     readout = bank.entry(item.owner or "").readout
     assert isinstance(readout, Span)
     spots = spots_in(item.rows)

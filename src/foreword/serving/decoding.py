@@ -1,0 +1,312 @@
+"""Texts written side by side, each under its own foreword or none: they join and leave at any step.
+
+A request's row is run once, behind the key/values of its foreword's front, which are computed once for all requests;
+from then on each step is one pass over the newest token of every text that runs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from foreword.backbone.attention import LayerPrefix, Prefix
+from foreword.backbone.backbone import Backbone
+from foreword.backbone.sited import Twins
+from foreword.backbone.stacks import new_cache
+from foreword.bank import Bank
+from foreword.batch import Item, collate
+from foreword.errors import ConfigError, Unsupported
+from foreword.injections import Weights
+from foreword.serving import problems
+from foreword.serving.attention import Front, Shared, StepPass
+from foreword.serving.limits import Limits
+from foreword.serving.metrics import Metrics
+from foreword.serving.residents import Resident
+from foreword.serving.slots import Slots
+from foreword.serving.writing import Text, Writing, tokens_of
+from foreword.text.rows import Row
+
+JOINING = 4
+"""By how much less may be run at a time of those that join, while others are being written."""
+
+
+def check_writes(backbone: Backbone) -> None:
+    """**Raises** `Unsupported` for a backbone whose texts cannot be written side by side, by name."""
+    if backbone.kind != "causal":
+        what = "an encoder-decoder" if backbone.two_stacks else "a masked model"
+        raise Unsupported(f"{backbone.name} ({backbone.family}) is {what}, and texts are served from causal models")
+    if backbone.windowed:
+        raise Unsupported(f"{backbone.name} ({backbone.family}) attends within a window, and its texts are not served")
+    backbone.require("head")
+    backbone.require("key_values")
+
+
+@dataclass(eq=False)
+class _Group:
+    """Texts that run under the same weights: those of the backbone, or a fine-tuned copy's."""
+
+    weights: Weights | None
+    slots: Slots
+    texts: list[Text] = field(default_factory=list)
+    standing: tuple[tuple[str | None, bool], ...] | None = None
+    """Whose texts run, and whether behind their forewords' fronts: what the two below were made for."""
+    shared: Shared | None = None
+    twins: Twins | None = None
+
+
+class Decoder:
+    """All of it runs in the engine's thread, inside `attention.routed`."""
+
+    def __init__(self, bank: Bank, limits: Limits, metrics: Metrics) -> None:
+        self.bank, self.limits, self.metrics = bank, limits, metrics
+        self.tokenizer = copy.deepcopy(bank.backbone.tokenizer)  # others are encoding with the backbone's own
+        self.waiting: deque[Writing] = deque()
+        self._joining: list[Writing] = []
+        self._groups: dict[int, _Group] = {}
+
+    @property
+    def running(self) -> list[Text]:
+        """The texts that have a slot."""
+        return [text for group in self._groups.values() for text in group.texts]
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.waiting or self._groups)
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the running texts' key/values take."""
+        return sum(group.slots.bytes_with([]) for group in self._groups.values())
+
+    def check(self, job: Writing) -> None:
+        """**Raises** `ConfigError` for a request that could never run: of too many tokens, or too much memory."""
+        backbone, options = self.bank.backbone, job.options
+        offset = 0 if job.resident is None else job.resident.injection.position_offset
+        needed, positions = len(job.row) + offset + options.max_new_tokens, backbone.geometry.positions
+        if needed > positions:
+            raise ConfigError(
+                f"a prompt of {len(job.row)} tokens and {options.max_new_tokens} to be written need {needed} places, "
+                f"and {backbone.name} has {positions}",
+                do="shorten the prompt, or ask for fewer tokens",
+            )
+        empty = Slots(backbone.geometry)
+        size = empty.bytes_with([len(job.row) + options.max_new_tokens] * job.choices)
+        if size > self.limits.cache_bytes or job.choices > self.limits.slots:
+            raise ConfigError("the request needs more memory than all running texts may have", do="ask for less")
+
+    # -- joining and leaving --------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def admit(self) -> None:
+        """Give waiting requests slots, in order, and write their first token; as many as one pass may hold."""
+        self._joining = self._fitting()
+        by_weights: dict[int, list[Writing]] = {}
+        for job in self._joining:
+            by_weights.setdefault(id(self.bank.injection(job.owner).weights), []).append(job)
+        for jobs in by_weights.values():
+            try:
+                self._begin(jobs)
+            except Exception:  # which of them is to blame shows when each is run alone
+                for job in jobs:
+                    self._begin_alone(job)
+        self._joining = []
+
+    def _begin_alone(self, job: Writing) -> None:
+        if job.begun:
+            job.tell(RuntimeError("the batch that it began in failed"))
+            self._leave(lambda text: text.job is job)
+            return
+        try:
+            self._begin([job])
+        except Exception as error:
+            problems.note("a first pass failed", error)
+            job.tell(error)
+            self._leave(lambda text: text.job is job)
+
+    def _fitting(self) -> list[Writing]:
+        """The next requests that there are slots, memory and places for."""
+        taken: list[Writing] = []
+        free = self.limits.slots - len(self.running)
+        # who is being written to waits for the others' first pass
+        places = self.limits.batch_tokens // (JOINING if self._groups else 1)
+        rows, longest = 0, 0
+        while self.waiting:
+            job = self.waiting[0]
+            rows, longest = rows + 1, max(longest, len(job.rest))
+            full = taken and rows * longest > places
+            if job.choices > free or full or not self._has_memory([*taken, job]):
+                break
+            free -= job.choices
+            taken.append(self.waiting.popleft())
+        return taken
+
+    def _has_memory(self, jobs: Iterable[Writing]) -> bool:
+        needs: dict[int, list[int]] = {key: [] for key in self._groups}
+        for job in jobs:
+            own = needs.setdefault(id(self.bank.injection(job.owner).weights), [])
+            own += [len(job.rest) + job.options.max_new_tokens] * job.choices
+        empty = Slots(self.bank.backbone.geometry)
+        slots = {key: self._groups[key].slots if key in self._groups else empty for key in needs}
+        return sum(slots[key].bytes_with(own) for key, own in needs.items()) <= self.limits.cache_bytes
+
+    def cancel_gone(self) -> None:
+        """Let go of what nobody waits for any more."""
+        self.waiting = deque(job for job in self.waiting if not job.cancelled)
+        self._leave(lambda text: text.job.cancelled)
+
+    def fail(self, error: Exception) -> None:
+        """End everything, and tell so."""
+        for job in dict.fromkeys([*(text.job for text in self.running), *self._joining, *self.waiting]):
+            job.tell(error)
+        self.waiting.clear()
+        self._joining.clear()
+        self._groups.clear()
+
+    def _leave(self, ended: Callable[[Text], bool]) -> None:
+        for key, group in list(self._groups.items()):
+            for row in reversed(range(len(group.texts))):
+                if ended(group.texts[row]):
+                    group.slots.remove(row)
+                    last = group.texts.pop()
+                    if row < len(group.texts):
+                        group.texts[row] = last
+            if not group.texts:
+                del self._groups[key]
+
+    # -- the first pass -------------------------------------------------------------------------------------------
+
+    def _begin(self, jobs: Sequence[Writing]) -> None:
+        """Run the rows of requests under the same weights, and write the first token of each."""
+        backbone, weights = self.bank.backbone, self.bank.injection(jobs[0].owner).weights
+        for job in jobs:
+            self.metrics.queue_seconds.observe(perf_counter() - job.arrived)
+        with backbone.weights(weights.tensors if weights else None):
+            items = [Item((job.rest,), job.owner) for job in jobs]
+            batch = collate(items, backbone.pad_id, device=str(backbone.device))
+            ahead = torch.tensor([len(job.row) - len(job.rest) for job in jobs], device=batch.ids.device)
+            prefix = _prefix(backbone, [self._front(job) for job in jobs])
+            cache = new_cache(backbone.model.config, False)
+            hidden = backbone.forward(
+                self.bank.embeds(batch), batch.mask, self.bank.positions(batch) + ahead[:, None], batch.types, prefix,
+                cache, twins=self.bank.twins_of(batch),
+            )  # fmt: skip
+            rows = torch.arange(len(jobs), device=hidden.device)
+            logits = backbone.logits(hidden[rows, batch.last]).float()
+        tables = [(layer.keys, layer.values) for layer in cache.layers]
+        group = self._groups.setdefault(id(weights), _Group(weights, Slots(backbone.geometry, tables[0][0].dtype)))
+        copies = torch.tensor([row for row, job in enumerate(jobs) for _ in range(job.choices)], device=hidden.device)
+        lengths = [len(job.rest) for job in jobs for _ in range(job.choices)]
+        needs = [n + jobs[row].options.max_new_tokens for n, row in zip(lengths, copies.tolist(), strict=True)]
+        texts = []
+        for job in jobs:
+            offset = self.bank.injection(job.owner).position_offset
+            texts += [Text(job, n, self.tokenizer, len(job.row) + offset) for n in range(job.choices)]
+            job.begun = True
+        group.slots.add([(keys[copies], values[copies]) for keys, values in tables], lengths, needs)
+        group.texts += texts
+        self.metrics.batch(len(jobs), len({job.owner for job in jobs}), 1 - float(batch.mask.float().mean()))
+        self._write(texts, logits[copies])
+
+    def _front(self, job: Writing) -> Front | None:
+        """What stands in front of a request's row, computed once a foreword: its key/values, and its rows' beginning.
+
+        A row that begins otherwise has the foreword's key/values alone in front.
+        """
+        resident = job.resident
+        if resident is None or not (job.behind or resident.injection.key_values):
+            return None
+        if job.behind not in resident.fronts:
+            resident.fronts[job.behind] = self._compute(resident, resident.front if job.behind else None)
+        return resident.fronts[job.behind]
+
+    def _compute(self, resident: Resident, front: Row | None) -> Front:
+        bank, backbone, table = self.bank, self.bank.backbone, resident.injection.key_values
+        geometry, like = backbone.geometry, backbone.embedding.weight
+        empty = like.new_zeros(geometry.kv_heads, 0, geometry.head_size)
+        parts: list[tuple[Tensor, Tensor]] = [(empty, empty)] * geometry.layers
+        if table is not None:
+            for number, layer in enumerate(table.layers):
+                parts[layer] = (table.tensor[number, 0].to(like.dtype), table.tensor[number, 1].to(like.dtype))
+        if front is not None:
+            batch = collate([Item((front,), resident.key)], backbone.pad_id, device=str(backbone.device))
+            prefix = bank.prefix(batch.owners)
+            layers = None if prefix is None else prefix.layers
+            text = backbone.record(
+                bank.embeds(batch), batch.mask, bank.positions(batch), batch.types, layers, bank.twins_of(batch)
+            )[:, :, 0]
+            parts = [
+                (torch.cat([keys, own[0]], dim=1), torch.cat([values, own[1]], dim=1))
+                for (keys, values), own in zip(parts, text, strict=True)
+            ]
+        return Front(tuple(keys for keys, _ in parts), tuple(values for _, values in parts))
+
+    # -- a step ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One token more of every text. A pass that fails ends its texts, and is told to them."""
+        for key, group in list(self._groups.items()):
+            try:
+                self._step(group)
+            except Exception as error:
+                del self._groups[key]
+                for job in dict.fromkeys(text.job for text in group.texts):
+                    job.tell(error)
+                raise
+
+    def _step(self, group: _Group) -> None:
+        backbone, texts = self.bank.backbone, group.texts
+        owners = tuple(text.job.owner for text in texts)
+        standing = tuple((text.job.owner, text.job.behind) for text in texts)
+        if standing != group.standing:
+            group.standing, group.twins = standing, self.bank.twins(owners)
+            group.shared = Shared.of([self._front(text.job) for text in texts])
+        device = backbone.device
+        newest = torch.tensor([[text.ids[-1]] for text in texts], device=device)
+        positions = torch.tensor([[text.position + len(text.ids) - 1] for text in texts], device=device)
+        bias = group.slots.begin()
+        with backbone.weights(group.weights.tensors if group.weights else None):
+            hidden = backbone.forward(
+                backbone.embed(newest), bias == 0, positions, torch.zeros_like(newest),
+                StepPass(backbone.slots, bias=bias, shared=group.shared), group.slots, twins=group.twins,
+            )  # fmt: skip
+            logits = backbone.logits(hidden[:, -1]).float()
+        self.metrics.batch(len(texts), len(set(owners)))
+        self._write(list(texts), logits)
+
+    def _write(self, texts: Sequence[Text], logits: Tensor) -> None:
+        """The next token of each text from `[B, V]` logits; those that end leave."""
+        greedy = logits.argmax(-1).tolist()
+        chosen = [
+            text.choose(own) if text.job.options.do_sample else best
+            for text, own, best in zip(texts, logits, greedy, strict=True)
+        ]
+        now, first = perf_counter(), not texts[0].ids
+        for text, token in zip(texts, tokens_of(logits, chosen, [text.job.top for text in texts]), strict=True):
+            (self.metrics.first_token if first else self.metrics.inter_token).observe(now - text.last)
+            text.last = now
+            text.take(token)
+        self.metrics.generation_tokens.inc(len(texts))
+        self._leave(lambda text: text.finished is not None)
+
+
+def _prefix(backbone: Backbone, fronts: Sequence[Front | None]) -> Prefix | None:
+    """What the first pass of rows with these fronts carries."""
+    shared = Shared.of(fronts)
+    if shared is None:
+        return None
+    order = {key: number for number, key in enumerate({id(front): front for front in fronts})}
+    picked = torch.tensor([order[id(front)] for front in fronts], device=shared.back.device)
+    layers = {
+        layer: LayerPrefix(keys[picked], values[picked], (bias == 0)[picked, 0, 0])
+        for layer, (keys, values, bias) in enumerate(zip(shared.keys, shared.values, shared.bias, strict=True))
+        if keys.shape[2]
+    }
+    return backbone.prefix(layers)

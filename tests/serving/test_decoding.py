@@ -1,0 +1,337 @@
+"""Continuous batching: under random load, every answer equals its own, in any company."""
+
+import random
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreword import api
+from foreword.backbone.attention import Prefix
+from foreword.bank import Bank
+from foreword.batch import Item
+from foreword.config import GenerationOptions
+from foreword.errors import ConfigError, Unsupported
+from foreword.generation import generate
+from foreword.serving import cards, residents
+from foreword.serving.attention import Front, Shared, StepPass, attend_step
+from foreword.serving.decoding import Decoder, check_writes
+from foreword.serving.engine import Engine
+from foreword.serving.limits import Limits
+from foreword.serving.metrics import Metrics
+from foreword.serving.prompts import row_of_text
+from foreword.serving.residents import Resident
+from foreword.serving.slots import Slots
+from foreword.serving.writing import Piece, Writing
+from generation.conftest import World
+from support.backbones import tiny
+
+from .conftest import SOURCES, WRITERS
+
+
+class Answer:
+    """Collects what one request is told."""
+
+    def __init__(self):
+        self.pieces, self.error, self.done = [], None, threading.Event()
+        self.left = 1
+
+    def tell(self, event):
+        if isinstance(event, Piece):
+            self.pieces.append(event)
+            self.left -= event.finished is not None
+        else:
+            self.error, self.left = event, 0
+        if self.left <= 0:
+            self.done.set()
+
+    def wait(self):
+        assert self.done.wait(60)
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def text(self, choice=0):
+        return "".join(piece.text for piece in self.pieces if piece.choice == choice)
+
+    def ids(self, choice=0):
+        return tuple(token.id for piece in self.pieces if piece.choice == choice for token in piece.tokens)
+
+
+def resident_of(bank, root, name):
+    card = cards.read_card(name, root / name)
+    made = residents.read(name, card, root, bank, 2**30, threading.Lock())
+    bank.put(name, made.injection, made.foreword.reader.readout)
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(writers):
+    bank = Bank(tiny("llama"))
+    known = {name: resident_of(bank, writers, name) for name in WRITERS}
+    return bank, known
+
+
+def started(bank, **limits):
+    engine = Engine(bank, Limits(**limits), Metrics())
+    engine.start()
+    return engine
+
+
+def asks(bank, known, count, seed):
+    """Random requests: a foreword or none, and options."""
+    chance = random.Random(seed)
+    for number in range(count):
+        name = chance.choice([None, *known])
+        text = chance.choice(SOURCES)
+        tokens = chance.randint(1, 14)
+        if chance.random() < 0.4:
+            options = GenerationOptions(
+                max_new_tokens=tokens, do_sample=True, temperature=chance.choice([0.7, 1.3]), seed=number,
+                top_p=chance.choice([None, 0.9]), top_k=chance.choice([None, 20]),
+            )  # fmt: skip
+        else:
+            options = GenerationOptions(max_new_tokens=tokens, stop_strings=chance.choice([(), ("e",), ("th", "is")]))
+        resident = None if name is None else known[name]
+        if resident is None:
+            row = row_of_text(bank.backbone, text)
+        else:
+            reader = resident.foreword.reader
+            row = reader.item(resident.foreword.example(text), name).rows[0]
+        yield row, resident, options, chance.choice([1, 1, 3]) if options.do_sample else 1
+
+
+def test_every_answer_under_random_load_equals_its_own(served):
+    bank, known = served
+    everything = list(asks(bank, known, 120, 1))
+    expected = [
+        generate(bank, [Item((row,), None if r is None else r.key)], options.model_copy(
+            update={"num_return_sequences": choices}))[0]
+        for row, r, options, choices in everything
+    ]  # fmt: skip
+    engine, chance = started(bank, slots=7, batch_tokens=128), random.Random(2)
+    try:
+        answers = []
+        for row, resident, options, choices in everything:
+            answers.append(Answer())
+            answers[-1].left = choices
+            engine.submit([Writing(row, resident, options, answers[-1].tell, choices)])
+            if chance.random() < 0.3:
+                threading.Event().wait(chance.random() * 0.01)
+        for answer, sequences in zip(answers, expected, strict=True):
+            answer.wait()
+            for choice, one in enumerate(sequences):
+                assert answer.ids(choice) == one.ids
+                assert answer.text(choice) == one.text
+                assert [p.finished for p in answer.pieces if p.choice == choice][-1] == one.finished
+                total = sum(t.log_probability for p in answer.pieces if p.choice == choice for t in p.tokens)
+                assert total == pytest.approx(one.log_probability, abs=1e-3)
+    finally:
+        engine.stop()
+    assert len({r.card.name for _, r, _, _ in everything if r is not None}) == len(WRITERS)
+    metrics = engine.metrics.text().decode()
+    sizes = float(
+        next(line for line in metrics.splitlines() if line.startswith("foreword:batch_forewords_sum")).split()[1]
+    )
+    steps = float(
+        next(line for line in metrics.splitlines() if line.startswith("foreword:batch_forewords_count")).split()[1]
+    )
+    assert sizes / steps > 1.5  # they really did share steps
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "opt-projected"])
+def test_other_families_and_kinds_of_injection(family):
+    world = World(family)
+    options = GenerationOptions(max_new_tokens=12)
+    expected = {key: generate(world.bank, [item], options)[0][0] for key, item in world.items.items()}
+    engine, answers = started(world.bank), {}
+    try:
+        for key, item in world.items.items():
+            injection = None if key is None else world.bank.entry(key).injection
+            resident = None if key is None else Resident(key, None, (), None, injection, None, 0)
+            answers[key] = Answer()
+            engine.submit([Writing(item.rows[0], resident, options, answers[key].tell)])
+        for key, answer in answers.items():
+            assert answer.wait().ids() == expected[key].ids
+    finally:
+        engine.stop()
+
+
+def test_a_front_is_computed_once_for_all_requests(served, monkeypatch):
+    bank, known = served
+    resident = known["prompt-text"]
+    assert resident.front is not None and max(resident.front.soft) >= 0  # the virtual tokens are in it
+    assert known["hard"].front is not None and known["v2-random"].front is not None
+    resident.fronts.clear()
+    runs = []
+    record = type(bank.backbone).record
+    monkeypatch.setattr(type(bank.backbone), "record", lambda *a: runs.append(1) or record(*a))
+    engine = started(bank, slots=4)
+    try:
+        answers = []
+        for text in SOURCES * 3:
+            row = resident.foreword.reader.item(resident.foreword.example(text), resident.key).rows[0]
+            answers.append(Answer())
+            job = Writing(row, resident, GenerationOptions(max_new_tokens=4), answers[-1].tell)
+            assert job.behind and len(job.rest) == len(row) - len(resident.front)
+            engine.submit([job])
+        for answer in answers:
+            answer.wait()
+    finally:
+        engine.stop()
+    assert len(runs) == 1 and list(resident.fronts) == [True]
+
+
+def test_a_row_that_begins_otherwise_is_run_whole(served):
+    bank, known = served
+    resident = known["v2-random"]
+    row = row_of_text(bank.backbone, "another beginning")
+    expected = generate(bank, [Item((row,), resident.key)], GenerationOptions(max_new_tokens=6))[0][0]
+    engine, answer = started(bank), Answer()
+    try:
+        job = Writing(row, resident, GenerationOptions(max_new_tokens=6), answer.tell)
+        assert not job.behind and job.rest is row
+        engine.submit([job])
+        assert answer.wait().ids() == expected.ids
+    finally:
+        engine.stop()
+
+
+def test_a_cancelled_request_frees_its_slot(served):
+    bank, _ = served
+    engine = started(bank, slots=1)
+    try:
+        long, short = Answer(), Answer()
+        row = row_of_text(bank.backbone, SOURCES[0])
+        first = Writing(row, None, GenerationOptions(max_new_tokens=70, eos_token_ids=()), long.tell)
+        engine.submit([first, Writing(row, None, GenerationOptions(max_new_tokens=2), short.tell)])
+        while not long.pieces:
+            threading.Event().wait(0.001)
+        first.cancelled = True
+        assert len(short.wait().ids()) == 2
+        assert len(long.ids()) < 70 and not long.done.is_set()
+    finally:
+        engine.stop()
+
+
+def test_what_could_never_run_is_refused_at_once(served):
+    bank, _ = served
+    engine = started(bank)
+    row = row_of_text(bank.backbone, SOURCES[0])
+    try:
+        with pytest.raises(ConfigError, match="places, and llama has 96"):
+            engine.submit([Writing(row, None, GenerationOptions(max_new_tokens=96), print)])
+    finally:
+        engine.stop()
+    small = Decoder(bank, Limits(cache_bytes=10), Metrics())
+    with pytest.raises(ConfigError, match="more memory"):
+        small.check(Writing(row, None, GenerationOptions(max_new_tokens=2), print))
+
+
+def test_models_that_cannot_write_side_by_side_are_refused_by_name(monkeypatch):
+    for family, reason in (("bert", "a masked model"), ("t5", "an encoder-decoder")):
+        with pytest.raises(Unsupported, match=reason):
+            check_writes(tiny(family))
+    windowed = tiny("llama")
+    monkeypatch.setattr(windowed.model.config, "layer_types", ["sliding_attention"] * 3, raising=False)
+    with pytest.raises(Unsupported, match="within a window"):
+        check_writes(windowed)
+
+
+@torch.no_grad()
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    st.lists(st.integers(0, 5), min_size=4, max_size=4),
+    st.integers(1, 3),
+)
+def test_attention_over_shared_fronts_equals_attention_over_copies(choice, lengths, group):
+    """`choice`: which front each row has (0 for none); `lengths`: of the fronts."""
+    generator = torch.Generator().manual_seed(len(choice) + sum(lengths))
+
+    def some(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    heads, size, own = 2, 4, 5
+    module = torch.nn.Linear(1, 1)
+    fronts = [None, *(Front((some(heads, n, size),), (some(heads, n, size),)) for n in lengths[1:])]
+    rows = [fronts[i] for i in choice]
+    query = some(len(rows), heads * group, 1, size)
+    keys, values = some(len(rows), heads, own, size), some(len(rows), heads, own, size)
+    seen = torch.arange(own) < torch.randint(1, own + 1, (len(rows), 1), generator=generator)
+    bias = torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))[:, None, None]
+    carrier = StepPass({module: 0}, bias=bias, shared=Shared.of(rows))
+    found, _ = attend_step(module, query, keys, values, None, foreword=carrier, scaling=0.7)
+    for row, front in enumerate(rows):
+        k, v = keys[row][:, seen[row]], values[row][:, seen[row]]
+        if front is not None:
+            k, v = torch.cat([front.keys[0], k], 1), torch.cat([front.values[0], v], 1)
+        k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
+        expected = (query[row] @ k.transpose(1, 2) * 0.7).softmax(-1) @ v
+        torch.testing.assert_close(found[row, 0], expected[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_capped_attention_is_refused():
+    module = torch.nn.Linear(1, 1)
+    bias = torch.zeros(1, 1, 1, 1)
+    one = torch.zeros(1, 1, 1, 2)
+    with pytest.raises(Unsupported, match="capped"):
+        attend_step(module, one, one, one, None, foreword=StepPass({module: 0}, bias=bias), softcap=3.0)
+    assert not isinstance(Prefix({}), StepPass)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 90), st.integers(0, 99)), min_size=1, max_size=25))
+def test_slots_hold_what_a_list_of_texts_would(steps):
+    """Adding, stepping and removing against a plain list, by the keys that each text should have."""
+    geometry = tiny_geometry()
+    slots, texts, number = Slots(geometry), [], 0
+    for add, length, pick in steps:
+        if add or not texts:
+            number += 1
+            made = torch.full((1, geometry.kv_heads, length, geometry.head_size), float(number))
+            slots.add([(made, -made)] * geometry.layers, [length], [length + 30])
+            texts.append([float(number)] * length)
+        else:
+            row = pick % len(texts)
+            slots.remove(row)
+            last = texts.pop()
+            if row < len(texts):
+                texts[row] = last
+        if texts and all(len(text) < 110 for text in texts):
+            bias = slots.begin()
+            number += 1
+            new = torch.full((len(texts), geometry.kv_heads, 1, geometry.head_size), float(number))
+            for layer in range(geometry.layers):
+                keys, values = slots.update(new, -new, layer)
+            for row, text in enumerate(texts):
+                text.append(float(number))
+                seen = bias[row, 0, 0] == 0
+                assert int(seen.sum()) == len(text)
+                assert keys[row, 0, seen, 0].tolist() == text and values[row, 0, seen, 0].tolist() == [-x for x in text]
+    assert len(slots) == len(texts)
+    assert slots.bytes_with([]) % slots.place_bytes == 0
+
+
+def tiny_geometry():
+    from foreword.backbone.geometry import Geometry
+
+    return Geometry(8, 8, 2, 2, 1, 4, 10, 200, 0, 1)
+
+
+def test_the_real_interface_gives_the_same_words(writers, served):
+    """What `Foreword.write` says of an artifact, the engine says."""
+    bank, known = served
+    loaded = api.load(writers / "lora", tiny("llama"))
+    resident = known["lora"]
+    engine = started(bank)
+    try:
+        for text in SOURCES[:2]:
+            answer = Answer()
+            row = resident.foreword.reader.item(resident.foreword.example(text), resident.key).rows[0]
+            engine.submit([Writing(row, resident, resident.foreword.reader.readout.options, answer.tell)])
+            assert answer.wait().text().strip() == loaded.write([text])[0]
+    finally:
+        engine.stop()
