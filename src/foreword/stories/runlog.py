@@ -1,0 +1,70 @@
+"""What a run leaves behind: a log, a line for everything that happened, and its stories."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foreword.errors import ForewordError
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """Appends to `log.jsonl` of a folder, and flushes every line; without a folder it does nothing.
+
+    **Raises** `ForewordError` for a folder that cannot be written to, or that holds a log already.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        if folder is None:
+            return
+        if (folder / LOG).exists():
+            raise ForewordError("the folder holds the stories of another run", where=str(folder), do="give another one")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / LOG).touch()
+        except OSError as error:
+            raise _unwritable(error, folder) from None
+
+    def write(self, event: str, values: Mapping[str, Any]) -> None:
+        """One line of JSON."""
+        if self.folder is None:
+            return
+        line = json.dumps({"event": event, **values}, ensure_ascii=False)
+        try:
+            with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise _unwritable(error, self.folder / LOG) from None
+
+    def keep(self, name: str, values: Mapping[str, Any]) -> None:
+        """A whole file of JSON, at once."""
+        if self.folder is not None:
+            put(self.folder / name, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file whole or not at all. **Raises** `ForewordError`."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; a story is there to be read
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise _unwritable(error, path) from None
+
+
+def _unwritable(error: OSError, path: Path) -> ForewordError:
+    do = "give a place that can be written to, or make room there"
+    return ForewordError(f"cannot write: {error.strerror or error}", where=str(path), do=do)

@@ -1,0 +1,234 @@
+"""A causal model of this machine, its batches under our own generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foreword.backbone.backbone import Backbone
+from foreword.backbone.loading import load as load_backbone
+from foreword.bank import Bank
+from foreword.batch import Item
+from foreword.config import GenerationOptions
+from foreword.errors import ConfigError, Unsupported
+from foreword.generation import sampling
+from foreword.generation.session import Session
+from foreword.generation.stopping import Stopping
+from foreword.stories.language import Prose
+from foreword.stories.writers.base import Advance, Done, Draft, Request, Writer
+from foreword.text.rows import Row
+
+Ready = Callable[[int, Sequence[int], bool], None]
+BATCH = 8
+# Tried on SmolLM2-135M-Instruct (docs/stories.md): without a penalty it goes in circles, with 1.2 it is word salad, and
+# runs of 3 or 4 tokens are too short to forbid, for a name has as many, and came out as another one every time.
+TEMPERATURE = 0.5
+REPETITION_PENALTY = 1.1
+NO_REPEAT_NGRAM_SIZE = 8
+MARGIN = 1.15
+"""A text may have so many times the tokens that its most words are expected to have."""
+
+
+class LocalWriter(Writer):
+    """Writes with a causal backbone and its chat template; a batch of requests at a time.
+
+    **Arguments:** `bank` and the `owner` of its rows, a foreword's name or None for the bare model; `temperature` and
+    `top_p` of sampling; `batch`, the most requests side by side; `repetition_penalty`, by which the logits of tokens
+    that a text has already are made less (Keskar et al. 2019, CTRL, section 4.1; 1 for no such rule);
+    `no_repeat_ngram_size`, no run of so many tokens comes twice in a text (0 for no such rule). Names and meanings are
+    those of transformers, but that the prompt does not count, only the text: the lead, and what is written behind it.
+
+    A text ends where the model ends it, neither before its least words nor behind its most: counted in tokens, by how
+    many a word of the prompt has.
+
+    **Raises** `Unsupported` for a model that cannot generate.
+    """
+
+    strong = False
+    leads = True
+
+    def __init__(
+        self,
+        bank: Bank,
+        owner: str | None = None,
+        *,
+        temperature: float = TEMPERATURE,
+        top_p: float = 0.95,
+        batch: int = BATCH,
+        repetition_penalty: float = REPETITION_PENALTY,
+        no_repeat_ngram_size: int = NO_REPEAT_NGRAM_SIZE,
+    ) -> None:
+        if bank.backbone.kind != "causal":
+            raise Unsupported(f"{bank.backbone.name} is a masked model and cannot write", do="use a causal model")
+        bank.backbone.require("head")
+        self.bank, self.owner = bank, owner
+        self.name = bank.backbone.name if owner is None else f"{bank.backbone.name} with {owner}"
+        self.temperature, self.top_p, self.batch = temperature, top_p, batch
+        self.repetition_penalty, self.no_repeat_ngram_size = repetition_penalty, no_repeat_ngram_size
+
+    @classmethod
+    def load(cls, model: str | Backbone, **settings: Any) -> LocalWriter:
+        """The bare model of a name."""
+        return cls(Bank(load_backbone(model) if isinstance(model, str) else model), **settings)
+
+    def rendered(self, prompt: str) -> str:
+        """The prompt as the model sees it, in its chat template where it has one.
+
+        **Raises** `ConfigError` for a prompt that holds one of the tokenizer's control tokens.
+        """
+        tokenizer = self.bank.backbone.tokenizer
+        if control := next((token for token in tokenizer.all_special_tokens if token in prompt), None):
+            raise ConfigError(f"the prompt holds '{control}', a control token of {self.name}", do="take it out")
+        if not getattr(tokenizer, "chat_template", None):
+            return prompt + "\n\n"
+        messages = [{"role": "user", "content": prompt}]
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def capacity(self, prompt: str) -> int:
+        """The words that fit behind the prompt, by the tokens a word of it has."""
+        return max(0, int(self._room(self._ids(prompt, "")) / self._per_word(prompt) / MARGIN))
+
+    def write(self, requests: Sequence[Request], done: Done, advance: Advance) -> None:
+        """Batch by batch, in order. **Raises** `ConfigError` for a request that does not fit the context."""
+        for first in range(0, len(requests), self.batch):
+            self._write_batch(requests[first : first + self.batch], first, done, advance)
+
+    def _write_batch(self, requests: Sequence[Request], first: int, done: Done, advance: Advance) -> None:
+        began = time.perf_counter()
+        rows = [self._ids(request.prompt, request.lead) for request in requests]
+        rates = [self._per_word(request.prompt) for request in requests]
+        least = [int(request.least * rate) for request, rate in zip(requests, rates, strict=True)]
+        most = [max(1, int(r.most * rate * MARGIN)) for r, rate in zip(requests, rates, strict=True)]
+        for row, longest in zip(rows, most, strict=True):
+            if longest > self._room(row):
+                raise ConfigError(
+                    f"a text of {longest} tokens does not fit behind a prompt of {len(row)} into the "
+                    f"{self.bank.backbone.geometry.positions} positions of {self.name}",
+                    do="ask for fewer words, or write in planned parts (approach plan)",
+                )
+
+        def ready(number: int, ids: Sequence[int], cut: bool) -> None:
+            tokenizer = self.bank.backbone.tokenizer
+            text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            share = (time.perf_counter() - began) / len(requests)
+            done(first + number, Draft(text, len(ids), share, "length" if cut else "end"))
+
+        with torch.no_grad(), self.bank.backbone.weights(self._weights()):
+            seeds = [request.seed for request in requests]
+            run = _Run(self, rows, seeds, least, most)
+            for number, request in enumerate(requests):
+                run.remember(number, self._text_ids(request.lead))
+            run.go(ready, advance)
+
+    def _weights(self) -> Any:
+        weights = self.bank.injection(self.owner).weights
+        return weights.tensors if weights else None
+
+    def _ids(self, prompt: str, lead: str) -> list[int]:
+        tokenizer = self.bank.backbone.tokenizer
+        chat = bool(getattr(tokenizer, "chat_template", None))
+        found: list[int] = tokenizer(self.rendered(prompt) + lead, add_special_tokens=not chat)["input_ids"]
+        return found
+
+    def _per_word(self, prompt: str) -> float:
+        words = len(Prose(prompt).words)
+        return len(self._text_ids(prompt)) / max(1, words)
+
+    def _text_ids(self, text: str) -> list[int]:
+        found: list[int] = self.bank.backbone.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return found
+
+    def _room(self, row: Sequence[int]) -> int:
+        offset = self.bank.injection(self.owner).position_offset
+        return self.bank.backbone.geometry.positions - offset - len(row)
+
+
+class _Run:
+    """One batch from its prompts to its ends; a row leaves when it ends."""
+
+    def __init__(
+        self, writer: LocalWriter, rows: Sequence[list[int]], seeds: Sequence[int], least: list[int], most: list[int]
+    ) -> None:
+        self.options = GenerationOptions(do_sample=True, temperature=writer.temperature, top_p=writer.top_p)
+        self.least, self.most = least, most
+        self.penalty, self.ngram = writer.repetition_penalty, writer.no_repeat_ngram_size
+        tokenizer = writer.bank.backbone.tokenizer
+        self.stopping = Stopping(tokenizer, self.options.model_copy(update={"max_new_tokens": max(most)}))
+        items = [Item((_row(ids),), writer.owner) for ids in rows]
+        self.session = Session(writer.bank, items)
+        self.chances = [sampling.generator(seed, row, 0) for seed, row in zip(seeds, rows, strict=True)]
+        self.ids: list[list[int]] = [[] for _ in rows]
+        self.text: list[list[int]] = [[] for _ in rows]
+        self.ended: set[int] = set()
+        self.used = torch.zeros(self.session.logits.shape, dtype=torch.bool, device=self.session.logits.device)
+        self.seen: list[dict[tuple[int, ...], set[int]]] = [{} for _ in rows]
+
+    def go(self, ready: Ready, advance: Advance) -> None:
+        """Generate until every row has ended. At an interrupt, what the others have so far is told as well."""
+        active = list(range(len(self.ids)))
+        try:
+            self._go(active, ready, advance)
+        except KeyboardInterrupt:
+            for row in range(len(self.ids)):
+                if row not in self.ended and self.ids[row]:
+                    ready(row, self.ids[row], True)
+            raise
+
+    def _go(self, active: list[int], ready: Ready, advance: Advance) -> None:
+        while active:
+            logits = self._ruled(self.session.logits, active)
+            chosen = sampling.draw(sampling.shaped(logits, self.options), [self.chances[row] for row in active])
+            left = []
+            for place, (row, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
+                self._take(row, token)
+                reason = "length" if len(self.ids[row]) >= self.most[row] else None
+                reason = self.stopping.reason(self.ids[row]) or reason
+                if reason is None:
+                    left.append(place)
+                else:
+                    self.ended.add(row)
+                    ready(row, self.ids[row], reason == "length")
+            advance(len(active))
+            active = [active[place] for place in left]
+            if active:
+                self.session.select(left)
+                self.session.step([self.ids[row][-1] for row in active])
+
+    def remember(self, row: int, tokens: Sequence[int]) -> None:
+        """Tokens that stand in the text by now, and what followed those before them."""
+        text = self.text[row]
+        for token in tokens:
+            text.append(token)
+            self.used[row, token] = True
+            if self.ngram and len(text) >= self.ngram:
+                *before, last = text[-self.ngram :]
+                self.seen[row].setdefault(tuple(before), set()).add(last)
+
+    def _take(self, row: int, token: int) -> None:
+        """Append a token that was drawn."""
+        self.ids[row].append(token)
+        self.remember(row, [token])
+
+    def _ruled(self, logits: Tensor, active: Sequence[int]) -> Tensor:
+        """`[B, V]` logits, less for what was there; no end before the least length, no run of tokens that was there."""
+        less = torch.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        ruled = torch.where(self.used[list(active)], less, logits)
+        ends = list(self.stopping.eos)
+        for place, row in enumerate(active):
+            ids = self.ids[row]
+            if len(ids) < self.least[row] and ends:
+                ruled[place, ends] = -torch.inf
+            if self.ngram and (
+                again := self.seen[row].get(tuple(self.text[row][len(self.text[row]) + 1 - self.ngram :]))
+            ):
+                ruled[place, list(again)] = -torch.inf
+        return ruled
+
+
+def _row(ids: Sequence[int]) -> Row:
+    """A prompt as a row that is continued behind its last token."""
+    return Row(tuple(ids), (-1,) * len(ids), (0,) * len(ids), None, (len(ids) - 1,))
