@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from foreword.errors import ForewordError
 from foreword.evaluation import report
-from foreword.page import render as rendering
 from support.pages import Page
 
 MAJORITY = report.RunSummary("Majority class", "majority", "", 0.6, 0.375, 0, None, 200, True)
@@ -111,7 +111,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rendering.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ForewordError, match="No space left on device") as caught:
         report.write_report(path, title="Second", table=[TUNED])
     assert caught.value.where == str(path)

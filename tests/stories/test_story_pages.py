@@ -14,8 +14,8 @@ from foreword.cli.main import app
 from foreword.errors import ForewordError
 from foreword.stories import Story, check, pages, writing
 from foreword.stories.repair import repaired
-from foreword.stories.runlog import put
 from foreword.stories.spec import make
+from foreword.whole import put
 from support.story_writers import GOOD, SMALL, Scripted, completion, endpoint
 
 RUN = CliRunner()

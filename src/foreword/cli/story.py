@@ -251,7 +251,7 @@ def _text(file: Path) -> str:
 
 def _files(made: Written, markdown: Path | None, html: Path | None) -> None:
     from foreword.stories import pages
-    from foreword.stories.runlog import put
+    from foreword.whole import put
 
     if markdown is not None:
         put(markdown, pages.markdown(made.stories))

@@ -40,7 +40,7 @@ def compare(
     """Approaches against each other: variety at equal number and length, constraints held, readability, speed."""
     from foreword.stories import diversity
     from foreword.stories.diversity import report
-    from foreword.stories.runlog import put
+    from foreword.whole import put
 
     grouped = diversity.by_approach(diversity.read(places))
     with _Bar("approaches", len(grouped)) as bar:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from foreword.errors import ForewordError
 from foreword.page.parts import Table
+from foreword.whole import put
 
 Part = str | Markup | Table
 """A paragraph of text; a drawing or other markup; a table."""
@@ -36,7 +34,9 @@ def render(
         (section, [(None if type(part) is str else part, part) for part in section.parts if part])
         for section in sections
     ]
-    return str(_template().render(title=title, subtitle=subtitle, sections=shown, footer=footer))
+    return str(
+        template("foreword.page", "page.html.j2").render(title=title, subtitle=subtitle, sections=shown, footer=footer)
+    )
 
 
 def write(path: str | Path, html: str) -> Path:
@@ -46,37 +46,20 @@ def write(path: str | Path, html: str) -> Path:
     """
     place = Path(path)
     # A lone surrogate in somebody's data is no reason to lose the page.
-    _replace(place, html.encode("utf-8", errors="replace"))
+    put(place, html.encode("utf-8", errors="replace"), "the page")
     return place
 
 
 @cache
-def _template() -> Any:
+def template(package: str, name: str) -> Any:
+    """A template of a package's `templates/`: what is put in is escaped, and what is missing is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("foreword.page"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; a page is there to be shown
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise ForewordError(
-            f"cannot write the page: {reason}", where=str(path), do="give another place, or make room there"
-        ) from None
+    return environment.get_template(name)

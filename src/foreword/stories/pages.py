@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
+from foreword.page.render import template
 from foreword.stories.language import Prose
 from foreword.stories.story import Story
 
@@ -32,7 +31,7 @@ def page(stories: Sequence[Story], *, title: str, checks: bool = True) -> str:
     With `checks`, what constraints found in the text is marked on the screen, and not in print.
     """
     return str(
-        _template().render(
+        template("foreword.stories", "story.html.j2").render(
             title=title,
             notice=NOTICE,
             stories=[(story, paragraphs(story, checks=checks)) for story in stories],
@@ -81,17 +80,3 @@ def _said(passed: bool) -> str:
 def _told(text: str) -> str:
     short = " ".join(text.split())
     return f"“{short[:80]}{'…' if len(short) > 80 else ''}”" if short else "nothing"
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("foreword.stories"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("story.html.j2")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from foreword.errors import ForewordError
+from foreword.whole import put
 
 LOG = "log.jsonl"
 
@@ -47,22 +46,6 @@ class RunLog:
         """A whole file of JSON, at once."""
         if self.folder is not None:
             put(self.folder / name, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file whole or not at all. **Raises** `ForewordError`."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; a story is there to be read
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(error, path) from None
 
 
 def _unwritable(error: OSError, path: Path) -> ForewordError:

@@ -24,6 +24,7 @@ from foreword.sweep.sensitivity import effects
 from foreword.sweep.spec import Sweep, Trial
 from foreword.training.loop import Reporter, Silent
 from foreword.training.record import write_json
+from foreword.whole import put
 
 BEST = "best.yaml"
 
@@ -124,7 +125,7 @@ class Running:
                 do="look at the reasons there; often the learning rates are too high, or the trials too short",
             )
         head = f"# The winner of {self.sweep.recipe.name} over {', '.join(self.sweep.space.fields)}, by validation.\n"
-        _replace(self.folder / BEST, head + configs.dump(best.config.model_copy(update={"output": None})))
+        put(self.folder / BEST, head + configs.dump(best.config.model_copy(update={"output": None})))
         if not self.late:
             result = self._result(best)
             for trial in self.sweep.trials:
@@ -249,13 +250,3 @@ def _clear(folder: Path) -> None:
     for name in (state.NAME, BEST, "sweep.html"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "trials", ignore_errors=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise ForewordError(f"cannot write: {error.strerror or error}", where=str(path), do="free some space") from None

@@ -7,14 +7,11 @@ of each answer. Schema 1 has none of these: there a split is known by the hash o
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,13 @@ from foreword.artifacts.manifest import machine, versions
 from foreword.assembly import Assembly
 from foreword.data import Dataset
 from foreword.data.dataset import Example, canonical
-from foreword.errors import ForewordError
 from foreword.evaluation.measuring import majority
 from foreword.evaluation.scoring import Scored
 from foreword.tasks.base import Task
 from foreword.training.checkpoint import Progress
 from foreword.training.plan import Plan
 from foreword.training.source import source_hash
+from foreword.whole import put
 
 SCHEMA = 2
 DIGITS = 12
@@ -138,19 +135,8 @@ def _classes(dataset: Dataset, task: Task) -> dict[str, list[int]]:
 
 
 def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write atomically; lists of numbers stay on one line. **Raises** `ForewordError` where it cannot."""
-    temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(_pretty(values) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        do = "free some space" if full else "give the name of a file, in a folder that can be written to"
-        raise ForewordError(f"cannot write: {error.strerror or error}", where=str(path), do=do) from None
-    finally:
-        with suppress(OSError):  # where no folder can be made, there is no temporary file either
-            temporary.unlink(missing_ok=True)
+    """Write in one stroke; lists of numbers stay on one line. **Raises** `ForewordError` where it cannot."""
+    put(path, _pretty(values) + "\n")
 
 
 def _pretty(value: Any, indent: int = 0) -> str:

@@ -14,7 +14,7 @@ WORDS = 4
 """Shorter sentences ("Knock, knock!") may come again: children like a refrain."""
 WINDOW = 400
 MOST = 0.3
-"""Of 390 passages of 100 to 400 words of public-domain stories, 99 in 100 have less; half of them less than 0.09."""
+"""A choice: of the first 400 words of 229 public-domain tales, 99 in 100 have less than 0.20 (docs/stories.md)."""
 
 
 def repeated(prose: Prose) -> tuple[Span, ...]:
