@@ -198,7 +198,8 @@ def _quality(found: Sequence[Record], peers: Sequence[Record]) -> str:
         "By `python -m benchmarks.quality`: ours from the recorded runs of `results/mrpc/` (their seconds, spread "
         "evenly over their steps), PEFT's from runs with the same rates, steps and tokens, ended when they reach it. "
         "Ours reads the pair as its recipe says, and PEFT [CLS] by a linear layer, so this is the time of two whole "
-        "systems and not of one method. Threads and machines are in the records."
+        "systems and not of one method. Threads and machines are in the records. Most recorded runs shared their "
+        "machine with other work, so that minutes are no measure of speed."
     )
     busy = [f"> **PEFT, {one['method']}: {text}.**" for one in peers for text in one["warnings"]]
     return "\n\n".join(["## Time to quality", told, *busy, "\n".join(table(found[0], peers))]) + "\n"
