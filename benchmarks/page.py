@@ -34,6 +34,7 @@ make bench ARGS="--case mrpc-v2 --pairs 9"         # one of them, with more pair
 .venv/bin/python -m benchmarks.run --list          # the cases
 .venv/bin/python -m benchmarks.run --quick         # does every case run? Nothing is kept
 .venv/bin/python -m benchmarks.run --profile       # the share of the matrix rate, and where the rest goes
+.venv/bin/python -m benchmarks.operations          # the operations of each side, counted
 .venv/bin/python -m benchmarks.quality --peer p-tuning-v2 --peer p-tuning --peer prompt-tuning   # time to quality
 ```
 
@@ -53,8 +54,11 @@ PEERS = """## How the peers are set up, and why
   read the pooler at the first place, which with virtual tokens in front is a virtual token; it is made to read [CLS].
 - **PEFT, sliced**: beyond PEFT's own interface, and without a target: the head is applied by hand to the labelled
   places alone (`logits_to_keep`, or the trunk wrapped without its head). It shows how much of the ratio is the head.
+- **AdapterHub**: its library `adapters` in an environment of its own, with the transformers that it pins
+  (`benchmarks/adapterhub/requirements.txt`; `python -m benchmarks.adapterhub.environment` makes it). The same loop,
+  batches and first values as PEFT at its best. Where the environment is not there, it is left out.
 
-PEFT's processes have the C library's ordinary allocator. Ours keep freed memory (`foreword.backbone.allocator`), as
+The peers' processes have the C library's ordinary allocator. Ours keep freed memory (`foreword.backbone.allocator`), as
 every run of foreword does; peak memory is that of the whole process, loading included.
 
 Where a method is the same on both sides, both start from the same values with dropout off, and the losses of the first
@@ -81,14 +85,15 @@ def render(
     more = more or {}
     known = [case for case in cases if case.name in records]
     parts = [HEAD, _warnings(records), _table(records, cases), _memory(records, known), _weaker(records, known)]
-    parts += [_floor(more.get("profile", ())), _quality(more.get("quality", ()), more.get("quality-peer", ()))]
+    parts += [_arithmetic(records, known, more.get("operations", ())), _floor(more.get("profile", ()))]
+    parts += [_quality(more.get("quality", ()), more.get("quality-peer", ()))]
     parts += [_losses(records, known), _details(records, known), PEERS, REPEAT, _machine(records)]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
 
 def made(results: Path = RESULTS) -> str:
     """The page of a folder's records."""
-    kinds = ("profile", "quality", "quality-peer")
+    kinds = ("operations", "profile", "quality", "quality-peer")
     return render(load(results), more={kind: others(kind, results) for kind in kinds})
 
 
@@ -167,6 +172,27 @@ def _weaker(records: Mapping[str, Record], cases: Sequence[Case]) -> str:
     if missing:
         lines.append(f"- Not measured: {', '.join(missing)}.")
     return "## What is weaker than asked\n\n" + ("\n".join(lines) or "Nothing.") + "\n"
+
+
+def _arithmetic(records: Mapping[str, Record], cases: Sequence[Case], counts: Sequence[Record]) -> str:
+    """What the ratios would be where every side ran its matrix products at the same rate, and nothing else."""
+    counted = {one["case"]: one["gflop"] for one in counts}
+    lines = ["| case | against | GFLOP: theirs / ours | their ratio | measured | asked |", "|---|---|---|---|---|---|"]
+    for case in cases:
+        found = counted.get(case.name, {})
+        for peer, ratio in records[case.name]["ratios"].items():
+            if peer in found and "ours" in found:
+                asked = f"{ratio['target']:g}" if "target" in ratio else ""
+                share = f"{found[peer]:,.1f} / {found['ours']:,.1f} | {found[peer] / found['ours']:.2f}"
+                lines.append(f"| {case.title} | {peer} | {share} | {ratio['median']:.2f} | {asked} |")
+    told = (
+        "By `python -m benchmarks.operations`: the operations of all matrix products of a step, attention's and the "
+        "backward pass's among them, counted by torch in each side's own process. A measured ratio above that of the "
+        "operations comes from what is no matrix product (dropout, copies, the host), one below it from small products "
+        "and element-wise work, of which both sides have the same. Where more is asked than their ratio, "
+        "leaving out work that need not be done does not suffice."
+    )
+    return "\n\n".join(["## What the arithmetic allows", told, "\n".join(lines)]) + "\n" if len(lines) > 2 else ""
 
 
 def _floor(profiles: Sequence[Record]) -> str:

@@ -11,13 +11,14 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import page
 from benchmarks.cases import Case, find
+from benchmarks.operations import counted
 from benchmarks.record import machine, versions, watched, write_json
 from benchmarks.side import Side, Skip
 
@@ -117,25 +118,11 @@ def _staged(side: Any, steps: int) -> dict[str, Any]:
 
 def _operations(side: Side, first: int, steps: int) -> list[float]:
     """Gigaoperations of the matrix products of the same steps, forward and backward, attention's among them."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
-
-    def back(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_backward_flop_count(grad, query, key, value))
-
-    aten = torch.ops.aten
-    more: dict[Any, Callable[..., int]] = {
-        aten._scaled_dot_product_flash_attention_for_cpu: attention,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: back,
-    }
     found = []
     for number in range(first + steps):
-        with FlopCounterMode(display=False, custom_mapping=more) as counter:
+        with counted() as told:
             side.step(number)
-        found.append(counter.get_total_flops() / 1e9)
+            found.append(told())
     return found[first:]
 
 

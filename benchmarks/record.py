@@ -49,9 +49,12 @@ def compared(ours: Sequence[float], theirs: Sequence[float], tolerance: float) -
 
 
 def busy_warnings(load: float, others: float | None, during: float | None) -> list[str]:
-    """What must be said when the machine was not quiet: before the run, before the case, while it was timed."""
+    """What must be said when the machine was not quiet: before the case and while it was timed.
+
+    The load average holds what ran a minute ago, our own last case too: it speaks only where others can't be measured.
+    """
     found = []
-    if load > QUIET:
+    if others is None and load > QUIET:
         found.append(f"the machine was busy before the run: load average {load:.2f}")
     if others is not None and others > QUIET:
         found.append(f"the machine was busy before this case: others used {others:.2f} cores")

@@ -30,6 +30,10 @@ class Side:
         """What steps 0 to `count` - 1 give, to be held against another side's; untimed."""
         return [self.step(number) for number in range(count)]
 
+    def figures(self) -> dict[str, Any]:
+        """What else there is to tell of it, as plain data; asked of a process of its own."""
+        return {}
+
     def block(self, start: int, count: int) -> tuple[float, list[float]]:
         """Steps `start` and on: seconds a step by the wall clock, and the losses."""
         losses = []
@@ -37,3 +41,11 @@ class Side:
         for number in range(start, start + count):
             losses.append(self.step(number))
         return (time.perf_counter() - started) / count, losses
+
+    def operations(self, start: int, count: int) -> float:
+        """Gigaoperations a step of the matrix products of steps `start` and on."""
+        from benchmarks.operations import counted
+
+        with counted() as told:
+            self.block(start, count)
+            return told() / count

@@ -97,6 +97,10 @@ class Trained(Side):
         mean = trainer.train().training_loss
         return (clock.ends[-1] - clock.ends[0]) / count, [mean]
 
+    def operations(self, start: int, count: int) -> float:
+        """As of every side, of `count` + 1 steps."""
+        return super().operations(start, count) * count / (count + 1)
+
 
 def mrpc(settings: Settings) -> Side:
     """Classification of MRPC by [CLS] and a linear layer, with prefix tuning, P-tuning or LoRA."""

@@ -30,7 +30,9 @@ class Worker:
             "prepare": self._prepare,
             "check": self._check,
             "block": self._block,
+            "operations": self._operations,
             "facts": self._facts,
+            "figures": self._figures,
             "machine": self._machine,
         }
         return doing[str(order["do"])](order)
@@ -63,8 +65,14 @@ class Worker:
         seconds, losses = self._ready.block(order["start"], order["count"])
         return {"seconds": seconds, "losses": losses}
 
+    def _operations(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        return {"gflop": self._ready.operations(order["start"], order["count"])}
+
     def _facts(self, order: Mapping[str, Any]) -> dict[str, Any]:
         return {"memory_mb": _peak(), "cpu_seconds": time.process_time()}
+
+    def _figures(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        return {"figures": self._ready.figures()}
 
     def _machine(self, order: Mapping[str, Any]) -> dict[str, Any]:
         from foreword.training.cost import matrix_rate

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ from foreword.evaluation.measuring import evaluate
 from foreword.evaluation.scoring import Scored
 from foreword.evaluation.writing import measure
 from foreword.training.checkpoint import Progress
+from foreword.training.compiling import check_compiling
 from foreword.training.drift import with_drift
 from foreword.training.folder import check_folder, log_of, make_folder
 from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training, run_together
 from foreword.training.plan import Plan, plan_of
+from foreword.training.plan import together as plans_together
 from foreword.training.record import record, write_json
 from foreword.training.route import Route, Splits, follow, largest_error, route_of
 from foreword.use import Foreword
@@ -59,7 +62,7 @@ class Result:
 
 @dataclass
 class Prepared:
-    """A run whose data, backbone and parts are loaded, and nothing done yet."""
+    """A run whose data, backbone and parts are loaded, and nothing done yet. Its plan is made when it is asked for."""
 
     config: RunConfig
     dataset: Dataset
@@ -67,13 +70,16 @@ class Prepared:
     items: dict[str, list[Item]]
     owner: str = OWNER
     route: Route = field(init=False)
-    plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:
         if self.config.training.swap_pairs:
             self.items[SWAPPED] = swapped(self)
         self.route = route_of(self.assembly, self.items)
-        self.plan = plan_of(self.assembly, self.items["train"], self.items.get("validation", []), self.route)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the run will do."""
+        return plan_of(self.assembly, self.items["train"], self.items.get("validation", []), self.route)
 
 
 def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OWNER) -> Prepared:
@@ -94,6 +100,8 @@ def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OW
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
     starting.begin(assembly)
+    if config.training.compile:
+        check_compiling(assembly)
     items: dict[str, list[Item]] = {
         split: [assembly.reader.item(row, owner) for row in rows] for split, rows in dataset.splits.items()
     }
@@ -171,6 +179,9 @@ def train_together(
     for number, run in enumerate(runs):
         prepared.append(prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}"))
         backbone = prepared[-1].assembly.backbone
+    if len(prepared) > 1:
+        for one, plan in zip(prepared, plans_together([one.plan for one in prepared]), strict=True):
+            one.plan = plan
     for one, place in zip(prepared, places, strict=True):
         on_plan(one.plan)
         if place is not None:

@@ -22,6 +22,7 @@ from benchmarks.cases import MRPC, find  # noqa: E402
 from benchmarks.side import Skip  # noqa: E402
 
 from benchmarks import compiled, page, profiles, quality, record  # noqa: E402
+from foreword.errors import ForewordError  # noqa: E402
 
 
 @pytest.fixture
@@ -142,16 +143,13 @@ def test_the_recipes_become_the_peers_settings() -> None:
 # -- torch.compile ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch, about its own parts when its compiler is loaded
-def test_where_there_is_no_compiler_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor import cpp_builder, exc
+def test_where_there_is_no_compiler_it_is_told(monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Any]) -> None:
+    def none(*_: object) -> None:
+        raise ForewordError("training.compile needs a C++ compiler, and there is none")
 
-    def none(*_: object) -> str:
-        raise exc.InvalidCxxCompiler
-
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
+    monkeypatch.setattr(compiled, "need_compiler", none)
     with pytest.raises(Skip, match="C\\+\\+ compiler"):
-        compiled.refuse_without_compiler()
+        compiled.mrpc(tiny)
 
 
 @pytest.mark.slow

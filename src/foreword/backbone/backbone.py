@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -54,6 +54,8 @@ class Backbone:
         self.slots: dict[nn.Module, int] = {}
         """The number of each attention module, as in `Prefix`, in the order in which they run."""
         self._passages: Passages | None = None
+        self.product: Callable[[Tensor, Tensor, Tensor | None], Tensor] = linear
+        """How the head multiplies; a server has one for few rows (`foreword.serving.packing`)."""
         self.rounded = False
         """Whether its layers compute in int8, so that no gradient runs through them."""
         self.state_width = 0
@@ -240,6 +242,11 @@ class Backbone:
         """What `forward` takes, for rows of these owners and the owners' operations. `salt` goes into dropout."""
         return twins_of(self._parts().layers, self.slots, owners, sites, salt)
 
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """Its layers, bottom first; an encoder's before its decoder's. **Raises** `Unsupported` if they are in no list."""
+        return self._parts().layers
+
     @cached_property
     def anatomy(self) -> Anatomy:
         """What its layers are made of. **Raises** `Unsupported` where that could not be seen."""
@@ -274,7 +281,7 @@ class Backbone:
         assert self._features is not None and self._matrix is not None
         features, bias = self._features(hidden), self._bias()
         if words is None:
-            return linear(features, self._matrix.weight, bias)
+            return self.product(features, self._matrix.weight, bias)
         return linear(features, self._matrix.weight[words], None if bias is None else bias[words])
 
     def prefix(self, layers: Mapping[int, LayerPrefix]) -> Prefix:

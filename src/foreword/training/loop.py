@@ -31,6 +31,7 @@ from foreword.tasks.base import Task
 from foreword.training import checkpoint
 from foreword.training.batching import epoch_batches
 from foreword.training.checkpoint import Progress, State
+from foreword.training.compiling import compiled
 from foreword.training.gradient import Share, backward
 from foreword.training.optim import make_optimizer, set_rate
 from foreword.training.route import WHOLE, Route
@@ -340,7 +341,7 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """
     for loop in loops:
         loop.prepare(resume)
-    with _stoppable() as asked_to_stop:
+    with compiled(loops[0].bank.backbone, any(loop.config.compile for loop in loops)), _stoppable() as asked_to_stop:
         while active := [loop for loop in loops if loop.active]:
             step_together(active)
             if len(loops) == 1 and loops[0].failure is not None:
