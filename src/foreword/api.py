@@ -260,7 +260,7 @@ def _finish(started: Started, together: int) -> Result:
     with torch.no_grad():
         bank.put(prepared.owner, prepared.route.compiled(assembly.backbone, injection), assembly.readout)
     splits = [split for split in ("validation", "test") if items.get(split)]
-    if task.answer == "text":  # written from the whole text, whatever the route
+    if task.answer == "text" and prepared.route.wanted is not None:  # what was run before cannot be continued
         bank.put(prepared.owner, injection, assembly.readout)
         items = prepared.items
     scored = {split: evaluate(bank, items[split], task, assembly.reader.labels, budget) for split in splits}

@@ -77,6 +77,26 @@ def test_what_is_written_alone_and_in_a_mixed_batch_is_the_same(family, method, 
     law(4)
 
 
+FRONTED = [name for name in (*WRITING, "hard-2-shot") if name != "full"]
+
+
+@pytest.mark.parametrize(("family", "method"), grid(FRONTED, ("llama", "gpt2", "opt")))
+def test_what_is_written_behind_a_front_that_is_run_once_is_the_same(family, method, law):
+    assembly = writer(family, method)
+    assembly.method.eval()
+    rows = items(assembly, ROWS)
+    route = route_of(assembly, {"test": rows})
+    if route.kind != "front":
+        assert method != "hard-2-shot"
+        return
+    bank = bank_of({"run": assembly})
+    whole = written(bank, rows, 4000)
+    with torch.no_grad():
+        bank.put("run", route.compiled(assembly.backbone, assembly.method.at_rest()), assembly.readout)
+    assert written(bank, follow(route, assembly, {"test": rows})["test"], 4000) == whole
+    law(8)
+
+
 class Enough(Exception):
     pass
 
