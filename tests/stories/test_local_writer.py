@@ -6,7 +6,7 @@ import pytest
 
 from foreword.bank import Bank
 from foreword.errors import ConfigError, Unsupported
-from foreword.stories.writers import Draft, Request, local
+from foreword.stories.writers import Draft, Request, decoding
 from foreword.stories.writers.local import LocalWriter
 from support.backbones import shared
 
@@ -43,13 +43,13 @@ def test_a_text_has_at_least_and_at_most_so_many_tokens():
 
 def test_no_run_of_tokens_comes_twice(monkeypatch):
     taken: list[list[int]] = []
-    take = local._Run._take
+    take = decoding.Decoding._take
 
     def recorded(run, row, token):
         take(run, row, token)
         taken[-1 - row].append(token)
 
-    monkeypatch.setattr(local._Run, "_take", recorded)
+    monkeypatch.setattr(decoding.Decoding, "_take", recorded)
 
     def again(ngram: int) -> int:
         taken[:] = [[] for _ in range(4)]
@@ -91,14 +91,19 @@ def test_an_interrupt_gives_what_is_there(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         who.write([request(1), request(2)], found.__setitem__, advance)
-    assert [draft.finished for draft in found.values()] == ["length", "length"]
+    assert [draft.finished for draft in found.values()] == ["interrupted", "interrupted"]
     assert all(draft.tokens == 3 for draft in found.values())
 
 
 def test_the_lead_counts_as_text(monkeypatch):
     taken: list[int] = []
-    take = local._Run._take
-    monkeypatch.setattr(local._Run, "_take", lambda run, row, token: (taken.append(token), take(run, row, token)))
+    take = decoding.Decoding._take
+
+    def recorded(run, row, token):
+        taken.append(token)
+        take(run, row, token)
+
+    monkeypatch.setattr(decoding.Decoding, "_take", recorded)
     ask(writer(no_repeat_ngram_size=1, temperature=0.05), request(1, lead=" it was the story", least=15, most=20))
     lead = shared("gpt2").tokenizer(" it was the story", add_special_tokens=False)["input_ids"]
     assert len(taken) == len(set(taken)) and not set(taken) & set(lead)

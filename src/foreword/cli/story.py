@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreword.cli import story_measures
+from foreword.cli import story_measures, story_study
 
 if TYPE_CHECKING:
     from foreword.stories import Story, StorySpec, Verdict, Written
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Stories for children: write, check.", no_args_is_help=True)
 app.command("compare")(story_measures.compare)
 app.command("style")(story_measures.style)
+app.command("study")(story_study.study)
 RUNS = Path("runs/stories")
 
 Spec = Annotated[Path | None, typer.Option("--spec", help="A YAML or JSON file with what the story has to be.")]
@@ -63,7 +64,8 @@ def write(
     approach: Annotated[
         str,
         typer.Option(
-            help="plain, specific, emotional-cue, theme-first, plan, open-ended, varied, different, several; or A+B."
+            help="plain, specific, emotional-cue, theme-first, stepwise, plan, open-ended, varied, different, several; "
+            "or A+B."
         ),
     ] = "plain",
     n: Annotated[int, typer.Option("--n", min=1, help="How many candidates are written.")] = 8,
@@ -289,6 +291,9 @@ def _show(story: Story) -> None:
     render.out.print(f"\n[bold]{render.escape(story.title)}[/]\n")
     render.out.print(story.text + "\n", markup=False)
     _verdicts(story.checks)
+    if story.given:
+        shown = " … ".join(story.given)
+        render.out.print(f"  given: {story.given_share:.0%} of the words: {shown}", markup=False)
     for edit in story.edits:
         parts = [f"{sign}“{text[:70]}”" for sign, text in (("-", edit.removed), ("+", edit.added)) if text]
         render.out.print(f"  repaired: {edit.name} {' '.join(parts)}", markup=False)

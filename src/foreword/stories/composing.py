@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from foreword.stories.language.phrases import Phrase
 from foreword.stories.parts import LONGEST, Part, beats_of, bridge, divide, tail
 from foreword.stories.runlog import RunLog
 from foreword.stories.seeds import story_seed
+from foreword.stories.sentence_guide import SentenceGuide
 from foreword.stories.spec import StorySpec
 from foreword.stories.story import Edit, Story
 from foreword.stories.writers import Draft, Request, Writer
@@ -31,9 +32,10 @@ class Run(Protocol):
     count: int
     seed: int
     log: RunLog
+    known: Mapping[int, Story]
 
-    def ready(self, number: int, story: Story) -> None:
-        """A story is written."""
+    def ready(self, number: int, story: Story, *, whole: bool = True) -> None:
+        """A story is written, or (`whole` is false) as far as an interrupt let it be."""
 
     def failed(self, number: int, error: ForewordError) -> None:
         """A story could not be written."""
@@ -66,20 +68,26 @@ def _brief(run: Run, number: int) -> Brief:
 
 def _at_once(run: Run, first: int, briefs: Sequence[Brief]) -> None:
     """Every story in one request."""
-    words = run.spec.length
-    requests = [
-        Request(brief.render(), story_seed(run.seed, first + i), words.min, words.max, _lead(run, brief))
-        for i, brief in enumerate(briefs)
-    ]
+    numbers = [first + i for i in range(len(briefs)) if first + i not in run.known]
+    requests = [_request(run, number, briefs[number - first]) for number in numbers]
 
     def done(place: int, draft: Draft | ForewordError) -> None:
+        request, number = requests[place], numbers[place]
         if problem := _problem(draft):
-            run.failed(first + place, problem)
+            run.failed(number, problem)
         elif isinstance(draft, Draft):
-            _log(run, first + place, requests[place], draft)
-            run.ready(first + place, _story(run, requests[place], draft, joined(requests[place].lead, draft.text)))
+            _log(run, number, request, draft)
+            given = (request.lead, *draft.given) if request.lead else draft.given
+            story = _story(run, request, draft, joined(request.lead, draft.text), given=given)
+            run.ready(number, story, whole=draft.finished != "interrupted")
 
     run.writer.write(requests, done, run.advance)
+
+
+def _request(run: Run, number: int, brief: Brief) -> Request:
+    words, prompt, seed = run.spec.length, brief.render(), story_seed(run.seed, number)
+    guide = SentenceGuide(run.spec, seed, prompt) if brief.stepwise else None
+    return Request(prompt, seed, words.min, words.max, _lead(run, brief), guide)
 
 
 def _several(run: Run, first: int, brief: Brief) -> None:
@@ -118,23 +126,27 @@ class _Growing:
     seconds: float = 0.0
     failure: ForewordError | None = None
     prompts: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    done: int = 0
 
 
 def _in_parts(run: Run, first: int, briefs: Sequence[Brief]) -> None:
     """All stories part by part, side by side. What has a part when the run ends early is kept as it is."""
-    growing = [_plan(run, first + i, brief) for i, brief in enumerate(briefs)]
+    numbers = [first + i for i in range(len(briefs)) if first + i not in run.known]
+    growing = [_plan(run, number, briefs[number - first]) for number in numbers]
     try:
-        for number in range(max(len(one.parts) for one in growing)):
-            _next_part(run, first, growing, number)
+        for part in range(max((len(one.parts) for one in growing), default=0)):
+            _next_part(run, numbers, growing, part)
     finally:
-        for place, one in enumerate(growing):
+        for number, one in zip(numbers, growing, strict=True):
             if one.failure is not None and not one.text.strip():
-                run.failed(first + place, one.failure)
+                run.failed(number, one.failure)
             elif one.tokens and one.text.strip():
                 prompt = "\n\n".join(dict.fromkeys(one.prompts))
                 draft = Draft(one.text, one.tokens, one.seconds, "end")
-                request = Request(prompt, story_seed(run.seed, first + place), 0, 0)
-                run.ready(first + place, _story(run, request, draft, one.text, one.edits))
+                request = Request(prompt, story_seed(run.seed, number), 0, 0)
+                story = _story(run, request, draft, one.text, one.edits, tuple(one.given))
+                run.ready(number, story, whole=one.done == len(one.parts) or one.failure is not None)
 
 
 def _plan(run: Run, number: int, brief: Brief) -> _Growing:
@@ -149,21 +161,23 @@ def _plan(run: Run, number: int, brief: Brief) -> _Growing:
         if answers and isinstance(answers[0], Draft) and answers[0].finished != "refused":
             _log(run, number, request, answers[0])
             beats = beats_of(answers[0].text)
-    return _Growing(prompt, divide(run.spec, run.writer.capacity(prompt), beats), _lead(run, brief))
+    lead = _lead(run, brief)
+    parts = divide(run.spec, run.writer.capacity(prompt), beats)
+    return _Growing(prompt, parts, lead, given=[lead] if lead else [])
 
 
-def _next_part(run: Run, first: int, growing: Sequence[_Growing], number: int) -> None:
-    """The part `number` of every story that has one and did not fail, in one batch."""
-    places = [i for i, one in enumerate(growing) if number < len(one.parts) and one.failure is None]
-    requests = [_part_request(run, first + i, growing[i], growing[i].parts[number]) for i in places]
+def _next_part(run: Run, numbers: Sequence[int], growing: Sequence[_Growing], part: int) -> None:
+    """The part `part` of every story that has one and did not fail, in one batch."""
+    places = [i for i, one in enumerate(growing) if part < len(one.parts) and one.failure is None]
+    requests = [_part_request(run, numbers[i], growing[i], growing[i].parts[part]) for i in places]
 
     def done(at: int, draft: Draft | ForewordError) -> None:
         one, request = growing[places[at]], requests[at]
         if problem := _problem(draft):
             one.failure = problem
         elif isinstance(draft, Draft):
-            _log(run, first + places[at], request, draft)
-            _grow(one, request, draft, last=one.parts[number].last)
+            _log(run, numbers[places[at]], request, draft)
+            _grow(one, request, draft, last=one.parts[part].last)
 
     run.writer.write(requests, done, run.advance)
 
@@ -181,6 +195,7 @@ def _part_request(run: Run, number: int, one: _Growing, part: Part) -> Request:
         if missing and run.spec.english:
             words = bridge(" and ".join(missing), number + part.number, many=len(missing) > 1)
             one.edits = (*one.edits, Edit("first words of a part", added=words))
+            one.given.append(words)
         one.text = f"{one.text.rstrip()}\n\n{words}"
         lead = f"{lead.rstrip()}\n\n{words}"
     seed = story_seed(story_seed(run.seed, number), part.number)
@@ -196,6 +211,7 @@ def _grow(one: _Growing, request: Request, draft: Draft, *, last: bool) -> None:
         text = text[: whole[-1].end] if whole else text
     joint = "" if request.lead and one.text.endswith(request.lead) else "\n\n"
     one.text = joined(f"{one.text}{joint if one.text else ''}", text)
+    one.done += draft.finished != "interrupted"
     one.tokens += draft.tokens
     one.seconds += draft.seconds
 
@@ -212,7 +228,9 @@ def _problem(draft: Draft | ForewordError) -> ForewordError | None:
     return None
 
 
-def _story(run: Run, request: Request, draft: Draft, text: str, edits: tuple[Edit, ...] = ()) -> Story:
+def _story(
+    run: Run, request: Request, draft: Draft, text: str, edits: tuple[Edit, ...] = (), given: tuple[str, ...] = ()
+) -> Story:
     return Story(
         text=text.strip(),
         title="",
@@ -222,10 +240,12 @@ def _story(run: Run, request: Request, draft: Draft, text: str, edits: tuple[Edi
         edits=edits,
         seconds=draft.seconds,
         tokens=draft.tokens,
+        given=given,
     )
 
 
 def _log(run: Run, number: int, request: Request, draft: Draft) -> None:
-    run.log.write("draft", {"number": number, "prompt": request.prompt, "lead": request.lead, "seed": request.seed,
-                            "text": draft.text, "finished": draft.finished, "tokens": draft.tokens,
-                            "seconds": round(draft.seconds, 3)})  # fmt: skip
+    values = {"number": number, "prompt": request.prompt, "lead": request.lead, "seed": request.seed,
+              "text": draft.text, "finished": draft.finished, "tokens": draft.tokens,
+              "seconds": round(draft.seconds, 3), "given": draft.given, "undone": draft.undone}  # fmt: skip
+    run.log.write("draft", values)

@@ -70,6 +70,9 @@ def _markdown(story: Story) -> str:
     edits = [f"- {one.name}: {_told(one.removed)} → {_told(one.added)}" for one in story.edits]
     repairs = ["", "Repairs:", "", *edits] if edits else []
     how = f"approach {story.approach}, seed {story.seed}, {story.tokens} tokens in {story.seconds:.0f} s"
+    if story.given:
+        words = "; ".join(f"“{' '.join(words.split())}”" for words in story.given)
+        how += f"; the program gave {story.given_share:.0%} of the words: {words}"
     return "\n".join([f"# {story.title}", "", story.text, "", f"*{NOTICE}*", "", how, "", *head, *rows, *repairs])
 
 

@@ -16,18 +16,22 @@ LOG = "log.jsonl"
 class RunLog:
     """Appends to `log.jsonl` of a folder, and flushes every line; without a folder it does nothing.
 
+    `again`: the run goes on, and so does its log.
+
     **Raises** `ForewordError` for a folder that cannot be written to, or that holds a log already.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, again: bool = False) -> None:
         self.folder = folder
         if folder is None:
             return
-        if (folder / LOG).exists():
+        if (folder / LOG).exists() and not again:
             raise ForewordError("the folder holds the stories of another run", where=str(folder), do="give another one")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / LOG).touch()
+            with (folder / LOG).open("a+b") as file:  # a line that an end cut off must not run into the next one
+                if file.tell() and (file.seek(-1, 2), file.read())[1] != b"\n":
+                    file.write(b"\n")
         except OSError as error:
             raise _unwritable(error, folder) from None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+_WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Story:
 
     `approach` and `prompt`: how it was asked for, word by word. `seed`: its own; the same seed, prompt and writer give
     the same text (endpoints may not hold to it). `checks`: one verdict a constraint. `edits`: what was repaired, in
-    order. `seconds`: how long it took, its share of a batch's time; `tokens`: how many were generated for it.
+    order. `seconds`: how long it took, its share of a batch's time; `tokens`: how many were generated for it. `given`:
+    first words that the program gave and the writer went on from.
     """
 
     text: str
@@ -62,6 +66,13 @@ class Story:
     edits: tuple[Edit, ...] = ()
     seconds: float = 0.0
     tokens: int = 0
+    given: tuple[str, ...] = ()
+
+    @property
+    def given_share(self) -> float:
+        """The share of the text's words that the program gave, as far as they still stand in it; 0 of no text."""
+        given = sum(len(_WORD.findall(words)) for words in self.given if words in self.text)
+        return given / max(1, len(_WORD.findall(self.text)))
 
     @property
     def passed(self) -> bool:
@@ -83,4 +94,5 @@ class Story:
         checks = tuple(
             Verdict(**{**one, "evidence": tuple(Span(**span) for span in one["evidence"])}) for one in values["checks"]
         )
-        return cls(**{**values, "checks": checks, "edits": tuple(Edit(**one) for one in values["edits"])})
+        edits, given = tuple(Edit(**one) for one in values["edits"]), tuple(values.get("given", ()))
+        return cls(**{**values, "checks": checks, "edits": edits, "given": given})

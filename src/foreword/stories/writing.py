@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from foreword.artifacts.manifest import versions
 from foreword.errors import ConfigError, ForewordError
 from foreword.stories import composing
 from foreword.stories import spec as specs
@@ -46,6 +47,7 @@ class Written:
 
     `stories`: the best ones, best first and different from each other; `candidates`: all that were written, in order.
     `failures`: what went wrong with single ones. `stopped`: why the run ended early, or nothing. `folder`: its log.
+    `settings`: what the writer says of itself (`Writer.describe`).
     """
 
     spec: StorySpec
@@ -59,6 +61,7 @@ class Written:
     seconds: float = 0.0
     tokens: int = 0
     folder: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokens_per_second(self) -> float:
@@ -71,6 +74,7 @@ class Written:
             "spec": self.spec.model_dump(mode="json", exclude_defaults=True),
             "approach": self.approach,
             "writer": self.writer,
+            "settings": self.settings,
             "seed": self.seed,
             "stories": [story.to_dict() for story in self.stories],
             "candidates": len(self.candidates),
@@ -94,12 +98,14 @@ def write(
     writer: Writer | str = MODEL,
     folder: str | Path | None = None,
     watch: Watch | None = None,
+    known: Mapping[int, Story] | None = None,
 ) -> Written:
     """`n` candidates for a spec (its file, a preset's name, plain values), each verified and repaired; the best `keep`.
 
     `approach`: the name of one, or several with `+` between. `writer`: a model's name, or a writer. `folder` gets a log
-    of every prompt, seed, check and edit. After an interrupt (Ctrl-C), or when the writer cannot go on, what is ready
-    is verified, ranked and returned, and `stopped` says why.
+    of every prompt, seed, check and edit. `known`: candidates by their numbers that an earlier run of the same request
+    has made; the others are written, and the folder's log goes on. After an interrupt (Ctrl-C), or when the writer
+    cannot go on, what is ready is verified, ranked and returned, and `stopped` says why.
 
     **Raises** `ConfigError` for a spec that contradicts itself, or does not fit the writer; `ForewordError` when not a
     single story could be written.
@@ -110,8 +116,8 @@ def write(
     require_consistent(wanted)
     who = open_writer(writer) if isinstance(writer, str) else writer
     require_fit(wanted, made, who, n, seed)
-    run = _Run(wanted, made, who, n, seed, repair, RunLog(Path(folder) if folder else None), watch or Watch())
-    return run.go(keep)
+    log = RunLog(Path(folder) if folder else None, again=known is not None)
+    return _Run(wanted, made, who, n, seed, repair, log, watch or Watch(), dict(known or {})).go(keep)
 
 
 def as_spec(given: StorySpec | Mapping[str, Any] | str | Path) -> StorySpec:
@@ -138,6 +144,12 @@ def require_fit(spec: StorySpec, approach: Approach, writer: Writer, n: int, see
             do="use an endpoint, or another approach such as varied",
         )
     briefs = [approach.brief(spec, Turn(number, n, seed)) for number in range(n)]
+    if briefs[0].stepwise and not (writer.guides and spec.english):
+        what = f"the approach '{approach.name}' needs a writer of this machine, and a story in English"
+        raise ConfigError(what, do="choose another approach")
+    if briefs[0].stepwise and (briefs[0].planned or briefs[0].several > 1):
+        what = f"the approach '{approach.name}' writes a sentence at a time, and in parts or several at once"
+        raise ConfigError(what, do="choose one of them")
     planned = briefs[0].planned
     if planned and any(brief.several > 1 for brief in briefs):
         what = f"the approach '{approach.name}' plans one story and asks for several"
@@ -156,6 +168,7 @@ class _Run:
     repair: bool
     log: RunLog
     watch: Watch
+    known: Mapping[int, Story] = field(default_factory=dict)
     stories: dict[int, Story] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     tokens: int = 0
@@ -163,7 +176,10 @@ class _Run:
     def go(self, keep: int) -> Written:
         began, stopped = time.perf_counter(), ""
         self.log.write("run", {"spec": self.spec.model_dump(mode="json"), "approach": self.approach.name,
-                               "writer": self.writer.name, "n": self.count, "seed": self.seed})  # fmt: skip
+                               "writer": self.writer.name, "n": self.count, "seed": self.seed,
+                               "repair": self.repair, "settings": self.writer.describe(),
+                               "versions": versions()})  # fmt: skip
+        self.stories = dict(self.known)
         try:
             composing.compose(self)
             for round_ in range(ROUNDS * self.repair):
@@ -189,13 +205,17 @@ class _Run:
             seconds=time.perf_counter() - began,
             tokens=self.tokens,
             folder=self.log.folder,
+            settings=self.writer.describe(),
         )
         self.log.keep("stories.json", written.to_dict())
         return written
 
-    def ready(self, number: int, story: Story) -> None:
+    def ready(self, number: int, story: Story, *, whole: bool = True) -> None:
         """A candidate is written: verify it, repair what needs no writer, and keep it."""
         text, title, edits = story.text, story.title, story.edits
+        raw = replace(story, checks=check(text, self.spec))
+        found = {"number": number, "text": text, "passed": raw.passed, "failed": raw.failed, "whole": whole}
+        self.log.write("raw", found)
         if self.repair:
             title = title or unwrapped(text)[1]
             text, more = repaired(text, self.spec)
@@ -254,9 +274,12 @@ class _Run:
         text, edit = revision.applied(draft.text)
         text, more = repaired(text, self.spec)
         checks = check(text, self.spec)
-        better = draft.finished != "refused" and standing(checks) > standing(old.checks)
+        answered = draft.finished in ("end", "length")
+        better = answered and standing(checks) > standing(old.checks)
         self.log.write("revision", {"number": number, "prompt": revision.request.prompt, "lead": revision.request.lead,
                                     "seed": revision.request.seed, "answer": draft.text, "taken": better})  # fmt: skip
-        new = replace(old, text=text, checks=checks, edits=(*old.edits, edit, *more)) if better else old
+        given = (*old.given, revision.words) if revision.words else old.given
+        edits = (*old.edits, edit, *more)
+        new = replace(old, text=text, checks=checks, edits=edits, given=given) if better else old
         tokens, seconds = old.tokens + draft.tokens, old.seconds + draft.seconds
         self._keep(number, replace(new, tokens=tokens, seconds=seconds), "story")

@@ -33,7 +33,8 @@ class Brief:
 
     `first`: sentences before the task; `task`: what is to be written; `details`: what is known of the story;
     `rules`: the constraints' clauses; `last`: sentences after them. `lead`: words that the story begins with.
-    `planned`: it is written in parts, from a plan. `several`: so many stories in one answer.
+    `planned`: it is written in parts, from a plan. `stepwise`: a sentence at a time, each checked as soon as it ends.
+    `several`: so many stories in one answer.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Brief:
     last: tuple[str, ...] = ()
     lead: str = ""
     planned: bool = False
+    stepwise: bool = False
     several: int = 1
 
     def render(self) -> str:

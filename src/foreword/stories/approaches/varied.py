@@ -10,10 +10,12 @@ from foreword.stories.spec import StorySpec
 
 
 class Varied(Step):
-    """Theme, setting, opening, narrator, culture and genre are drawn for each story; all values come before any again.
+    """Who, what happens, where, theme, opening, narrator, culture and genre are drawn for each story.
 
-    After Finke et al. 2025, Parameterized Synthetic Text Generation with SimpleStories. The spec goes first: its own
-    setting and moral stay. The opening also gives the story's first words, which a small model is made to begin with.
+    All values of a list come before any comes again. After Finke et al. 2025, Parameterized Synthetic Text Generation
+    with SimpleStories. The spec goes first: its own characters, setting and moral stay. The opening also gives the
+    story's first words, with the hero in them, which a small model is made to begin with; they are counted as given
+    (`Story.given`).
     """
 
     name = "varied"
@@ -25,10 +27,17 @@ class Varied(Step):
         def draw(name: str) -> str:
             return cover(lists[name], turn.number, turn.seed, name)
 
-        more = [f"It is {draw('genres')}.", f"{draw('narrators')}", f"It has a touch of {draw('cultures')}."]
+        hero, more = spec.characters[0].name if spec.characters else "", []
+        if not hero:
+            name, what = draw("names"), draw("heroes")
+            hero = f"{name} the {what}"
+            more.append(f"The main character is {hero}.")
+        more += [f"It is {draw('genres')}.", f"{draw('narrators')}", f"It has a touch of {draw('cultures')}."]
+        more.append(f"In it, {draw('events')}.")
         if not spec.setting:
             more.append(f"It takes place {draw('settings')}.")
         if not spec.moral:
             more.append(f"It shows that {draw('themes')}.")
         kind, _, lead = draw("openings").partition(" > ")
-        return replace(brief, details=(*brief.details, *more, f"It begins with {kind}."), lead=lead)
+        details = (*brief.details, *more, f"It begins with {kind}.")
+        return replace(brief, details=details, lead=lead.format(hero=hero))

@@ -21,7 +21,8 @@ _SIGNS = {
     "a preface": PREFACE,
     "talk about the story": re.compile(
         r"\b(?:this (?:story|tale) (?:is|has|teaches|shows|includes|was)|i hope (?:you|this)|word count|in this story|"
-        r"the (?:story|tale) (?:ends|begins|is about|should|teaches)|the moral of (?:the|this) story|as an ai|"
+        r"the (?:story|tale) (?:ends|ended|begins|began|starts|started|has|had|is|was|should|teaches|includes)\b|"
+        r"\d+[ -](?:to[ -]\d+[ -])?words|(?:happy|quiet) ending|the moral of (?:the|this) story|as an ai|"
         r"let me know if|feel free to|"
         r"(?:write|writing|tell you|telling you) (?:you )?(?:a|this) (?:\w+ ){0,3}(?:story|tale) (?:about|of|with)|"
         r"the reader|the author|\d+-year-old children)\b[^.!?\n]*[.!?]?",

@@ -69,6 +69,11 @@ class EndpointWriter(Writer):
         self.name = f"{settings.model} at {_checked(settings)}"
         self.requests = self.tokens = 0
 
+    def describe(self) -> dict[str, Any]:
+        """The endpoint's model, and how it is sampled as far as requests say."""
+        return {"model": self.name, "temperature": self.settings.temperature, "top_p": self.settings.top_p,
+                "tokens_per_word": TOKENS_PER_WORD, "max_tokens": self.settings.max_tokens}  # fmt: skip
+
     def capacity(self, prompt: str) -> int | None:
         """What the settings say."""
         return self.settings.context

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.loading import load as load_backbone
 from foreword.bank import Bank
-from foreword.batch import Item
 from foreword.config import GenerationOptions
 from foreword.errors import ConfigError, Unsupported
-from foreword.generation import sampling
-from foreword.generation.session import Session
-from foreword.generation.stopping import Stopping
 from foreword.stories.language import Prose
-from foreword.stories.writers.base import Advance, Done, Draft, Request, Writer
-from foreword.text.rows import Row
+from foreword.stories.writers.base import Advance, Done, Draft, Finished, Request, Writer
+from foreword.stories.writers.decoding import LIKELY, Decoding, Rules, TextRow
 
-Ready = Callable[[int, Sequence[int], bool], None]
 BATCH = 8
 # Tried on SmolLM2-135M-Instruct (docs/stories.md): without a penalty it goes in circles, with 1.2 it is word salad, and
 # runs of 3 or 4 tokens are too short to forbid, for a name has as many, and came out as another one every time.
@@ -31,6 +25,8 @@ REPETITION_PENALTY = 1.1
 NO_REPEAT_NGRAM_SIZE = 8
 MARGIN = 1.15
 """A text may have so many times the tokens that its most words are expected to have."""
+GUIDED = 1.4
+"""The same of a text with a guide, which counts the words itself."""
 
 
 class LocalWriter(Writer):
@@ -50,6 +46,7 @@ class LocalWriter(Writer):
 
     strong = False
     leads = True
+    guides = True
 
     def __init__(
         self,
@@ -74,6 +71,21 @@ class LocalWriter(Writer):
     def load(cls, model: str | Backbone, **settings: Any) -> LocalWriter:
         """The bare model of a name."""
         return cls(Bank(load_backbone(model) if isinstance(model, str) else model), **settings)
+
+    def describe(self) -> dict[str, Any]:
+        """The model with its fingerprint, and how it is sampled."""
+        return {
+            "model": self.name,
+            "fingerprint": self.bank.backbone.fingerprint,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": LIKELY,
+            "repetition_penalty": self.repetition_penalty,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+            "length_margin": MARGIN,
+            "guided_length_margin": GUIDED,
+            "batch": self.batch,
+        }
 
     def rendered(self, prompt: str) -> str:
         """The prompt as the model sees it, in its chat template where it has one.
@@ -102,7 +114,10 @@ class LocalWriter(Writer):
         rows = [self._ids(request.prompt, request.lead) for request in requests]
         rates = [self._per_word(request.prompt) for request in requests]
         least = [int(request.least * rate) for request, rate in zip(requests, rates, strict=True)]
-        most = [max(1, int(r.most * rate * MARGIN)) for r, rate in zip(requests, rates, strict=True)]
+        most = [
+            max(1, int(request.most * rate * (MARGIN if request.guide is None else GUIDED)))
+            for request, rate in zip(requests, rates, strict=True)
+        ]
         for row, longest in zip(rows, most, strict=True):
             if longest > self._room(row):
                 raise ConfigError(
@@ -111,18 +126,22 @@ class LocalWriter(Writer):
                     do="ask for fewer words, or write in planned parts (approach plan)",
                 )
 
-        def ready(number: int, ids: Sequence[int], cut: bool) -> None:
+        def ready(number: int, made: TextRow) -> None:
             tokenizer = self.bank.backbone.tokenizer
-            text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text = tokenizer.decode(made.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             share = (time.perf_counter() - began) / len(requests)
-            done(first + number, Draft(text, len(ids), share, "length" if cut else "end"))
+            finished: Finished = "interrupted" if made.interrupted else "length" if made.cut else "end"
+            done(first + number, Draft(text, made.spent, share, finished, tuple(made.given), tuple(made.undone)))
 
+        texts = [
+            TextRow(request.lead, tuple(self._text_ids(request.lead)), request.guide, low, high)
+            for request, low, high in zip(requests, least, most, strict=True)
+        ]
+        options = GenerationOptions(do_sample=True, temperature=self.temperature, top_p=self.top_p)
+        rules = Rules(options, self.repetition_penalty, self.no_repeat_ngram_size)
+        seeds = [request.seed for request in requests]
         with torch.no_grad(), self.bank.backbone.weights(self._weights()):
-            seeds = [request.seed for request in requests]
-            run = _Run(self, rows, seeds, least, most)
-            for number, request in enumerate(requests):
-                run.remember(number, self._text_ids(request.lead))
-            run.go(ready, advance)
+            Decoding(self.bank, self.owner, rules, rows, seeds, texts).go(ready, advance)
 
     def _weights(self) -> Any:
         weights = self.bank.injection(self.owner).weights
@@ -145,90 +164,3 @@ class LocalWriter(Writer):
     def _room(self, row: Sequence[int]) -> int:
         offset = self.bank.injection(self.owner).position_offset
         return self.bank.backbone.geometry.positions - offset - len(row)
-
-
-class _Run:
-    """One batch from its prompts to its ends; a row leaves when it ends."""
-
-    def __init__(
-        self, writer: LocalWriter, rows: Sequence[list[int]], seeds: Sequence[int], least: list[int], most: list[int]
-    ) -> None:
-        self.options = GenerationOptions(do_sample=True, temperature=writer.temperature, top_p=writer.top_p)
-        self.least, self.most = least, most
-        self.penalty, self.ngram = writer.repetition_penalty, writer.no_repeat_ngram_size
-        tokenizer = writer.bank.backbone.tokenizer
-        self.stopping = Stopping(tokenizer, self.options.model_copy(update={"max_new_tokens": max(most)}))
-        items = [Item((_row(ids),), writer.owner) for ids in rows]
-        self.session = Session(writer.bank, items)
-        self.chances = [sampling.generator(seed, row, 0) for seed, row in zip(seeds, rows, strict=True)]
-        self.ids: list[list[int]] = [[] for _ in rows]
-        self.text: list[list[int]] = [[] for _ in rows]
-        self.ended: set[int] = set()
-        self.used = torch.zeros(self.session.logits.shape, dtype=torch.bool, device=self.session.logits.device)
-        self.seen: list[dict[tuple[int, ...], set[int]]] = [{} for _ in rows]
-
-    def go(self, ready: Ready, advance: Advance) -> None:
-        """Generate until every row has ended. At an interrupt, what the others have so far is told as well."""
-        active = list(range(len(self.ids)))
-        try:
-            self._go(active, ready, advance)
-        except KeyboardInterrupt:
-            for row in range(len(self.ids)):
-                if row not in self.ended and self.ids[row]:
-                    ready(row, self.ids[row], True)
-            raise
-
-    def _go(self, active: list[int], ready: Ready, advance: Advance) -> None:
-        while active:
-            logits = self._ruled(self.session.logits, active)
-            chosen = sampling.draw(sampling.shaped(logits, self.options), [self.chances[row] for row in active])
-            left = []
-            for place, (row, token) in enumerate(zip(active, chosen.tolist(), strict=True)):
-                self._take(row, token)
-                reason = "length" if len(self.ids[row]) >= self.most[row] else None
-                reason = self.stopping.reason(self.ids[row]) or reason
-                if reason is None:
-                    left.append(place)
-                else:
-                    self.ended.add(row)
-                    ready(row, self.ids[row], reason == "length")
-            advance(len(active))
-            active = [active[place] for place in left]
-            if active:
-                self.session.select(left)
-                self.session.step([self.ids[row][-1] for row in active])
-
-    def remember(self, row: int, tokens: Sequence[int]) -> None:
-        """Tokens that stand in the text by now, and what followed those before them."""
-        text = self.text[row]
-        for token in tokens:
-            text.append(token)
-            self.used[row, token] = True
-            if self.ngram and len(text) >= self.ngram:
-                *before, last = text[-self.ngram :]
-                self.seen[row].setdefault(tuple(before), set()).add(last)
-
-    def _take(self, row: int, token: int) -> None:
-        """Append a token that was drawn."""
-        self.ids[row].append(token)
-        self.remember(row, [token])
-
-    def _ruled(self, logits: Tensor, active: Sequence[int]) -> Tensor:
-        """`[B, V]` logits, less for what was there; no end before the least length, no run of tokens that was there."""
-        less = torch.where(logits > 0, logits / self.penalty, logits * self.penalty)
-        ruled = torch.where(self.used[list(active)], less, logits)
-        ends = list(self.stopping.eos)
-        for place, row in enumerate(active):
-            ids = self.ids[row]
-            if len(ids) < self.least[row] and ends:
-                ruled[place, ends] = -torch.inf
-            if self.ngram and (
-                again := self.seen[row].get(tuple(self.text[row][len(self.text[row]) + 1 - self.ngram :]))
-            ):
-                ruled[place, list(again)] = -torch.inf
-        return ruled
-
-
-def _row(ids: Sequence[int]) -> Row:
-    """A prompt as a row that is continued behind its last token."""
-    return Row(tuple(ids), (-1,) * len(ids), (0,) * len(ids), None, (len(ids) - 1,))
