@@ -28,6 +28,12 @@ def serve(
     cache: Annotated[int, typer.Option(min=1, help="MiB for the key/values of running texts.")] = 1024,
     slots: Annotated[int, typer.Option(min=1, max=1024, help="Texts that are written at a time.")] = 16,
     batch_tokens: Annotated[int, typer.Option(min=16, help="Padded tokens in one pass.")] = 2048,
+    prefill_tokens: Annotated[
+        int, typer.Option(min=1, help="The same while texts are being written, and of a prompt between their tokens.")
+    ] = 256,
+    no_pack: Annotated[
+        bool, typer.Option("--no-pack", help="Hold a model that writes once, not a second time laid out for steps.")
+    ] = False,
     queue: Annotated[int, typer.Option(min=1, help="Inputs and texts that may wait.")] = 256,
     grace: Annotated[float, typer.Option(min=0, help="Seconds to finish in when it is stopped.")] = 20.0,
     runtime_loading: Annotated[
@@ -51,6 +57,8 @@ def serve(
         cache_bytes=cache * MIB,
         slots=slots,
         batch_tokens=batch_tokens,
+        prefill_tokens=prefill_tokens,
+        packed_weights=not no_pack,
         queue=queue,
         grace_seconds=grace,
     )
@@ -80,6 +88,7 @@ def _started(url: str, service: Service) -> None:
     """Say where it is, and what is served; scripts wait for the first line."""
     store = service.store
     typer.echo(f"serving at {url}")
+    typer.echo(f"pages: {url}/")
     typer.echo(
         f"{len(store.cards)} forewords on {service.base}; models: {url}/v1/models, interface: {url}/openapi.json"
     )

@@ -10,13 +10,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from foreword.errors import ForewordError
 from foreword.serving import answers, problems
 from foreword.serving.cards import Card
 from foreword.serving.guard import Guard
+from foreword.serving.pages.access import PREFIX, Access
+from foreword.serving.pages.site import HOME, Pages
 from foreword.serving.problems import Refusal, refusal_of
 from foreword.serving.schema import (
     ChatRequest,
@@ -36,24 +38,30 @@ def make_app(
     service: Service, keys: Sequence[str] = (), *, runtime_loading: bool = False, local: bool = True
 ) -> FastAPI:
     """The application. `local`: it listens on this machine alone; see `Guard`."""
+    access = Access(keys)
+    pages = Pages(service, access)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        pages.start()
         yield
+        await pages.stop()
         await service.stop()
 
     # its page of documentation would load scripts from elsewhere; the description itself is at /openapi.json
     app = FastAPI(
         title="foreword", version=metadata.version("foreword"), lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.add_middleware(Guard, limits=service.limits, metrics=service.metrics, keys=keys, local=local)
+    app.add_middleware(Guard, limits=service.limits, metrics=service.metrics, keys=keys, local=local, access=access)
     _errors(app, service)
     _state(app, service)
     _models(app, service)
     _loading(app, service, runtime_loading)
     _writing(app, service)
     _judging(app, service)
+    app.add_api_route("/", lambda: RedirectResponse(HOME, 303), methods=["GET"], include_in_schema=False)
+    app.mount(PREFIX, pages.app)
     return app
 
 

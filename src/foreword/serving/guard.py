@@ -10,6 +10,7 @@ from typing import Any
 
 from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
+from foreword.serving.pages.access import SIGN_IN, Access, is_page
 from foreword.serving.problems import Refusal
 
 OPEN = ("/health", "/ready")
@@ -21,11 +22,14 @@ class Guard:
     """An ASGI application around another one.
 
     `local`: without keys, only requests that name this machine as their host are taken, since a page from elsewhere may
-    make a browser ask here under a name of its own ("DNS rebinding").
+    make a browser ask here under a name of its own ("DNS rebinding"). `access`: sessions that open pages in the place
+    of a key; a browser without one is led to where it begins.
     """
 
-    def __init__(self, app: Any, limits: Limits, metrics: Metrics, keys: Sequence[str], local: bool) -> None:
-        self.app, self.limits, self.metrics = app, limits, metrics
+    def __init__(
+        self, app: Any, limits: Limits, metrics: Metrics, keys: Sequence[str], local: bool, access: Access | None = None
+    ) -> None:
+        self.app, self.limits, self.metrics, self.access = app, limits, metrics, access
         self.keys, self.local = [key.encode() for key in keys], local
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -38,7 +42,7 @@ class Guard:
             self._check(scope["path"], headers)
             body = await self._body(headers, receive)
         except Refusal as error:
-            await _refuse(send, error)
+            await _refuse(send, error, self.access is not None and is_page(scope["path"]), b"hx-request" in headers)
             self.metrics.failure.labels(str(error.status)).inc()
             return
         if body is None:
@@ -55,7 +59,7 @@ class Guard:
         await self.app(scope, again, send)
 
     def _check(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self.keys and path not in OPEN:
+        if self.keys and path not in OPEN and not (self.access and self.access.admits(path, headers)):
             kind, _, given = headers.get(b"authorization", b"").partition(b" ")
             # every key is compared, and each in constant time, so that times tell nothing
             right = [hmac.compare_digest(given.strip(), key) for key in self.keys]
@@ -97,10 +101,13 @@ def _host(value: bytes) -> str:
     return text.rpartition(":")[0] or text
 
 
-async def _refuse(send: Any, error: Refusal) -> None:
-    body = json.dumps(error.body).encode()
+async def _refuse(send: Any, error: Refusal, page: bool, swaps: bool) -> None:
+    body, status = json.dumps(error.body).encode(), error.status
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     # what is left of the body is not read, so that the connection cannot be used again
     headers += [(b"connection", b"close")]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    if page and status == 401:
+        status = 401 if swaps else 303  # htmx leads on by a header, where a browser would put the page into the part
+        headers.append((b"hx-redirect" if swaps else b"location", SIGN_IN.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -42,6 +42,8 @@ class Piece:
 
 Event = Piece | Exception
 Tell = Callable[[Event], None]
+Rule = Callable[[Tensor, Sequence[int]], Tensor]
+"""`[V]` logits and the ids so far to `[V]` logits: what is said of the next token before it is drawn."""
 
 
 @dataclass(eq=False)
@@ -49,7 +51,8 @@ class Writing:
     """A request for `choices` continuations of one row, under a foreword or none.
 
     `tell` is called in the engine's thread, with every piece and with the error that ended it, if one did. `top`: how
-    many of the likeliest tokens are told of each. `cancelled` is set by whoever asked, and ends it.
+    many of the likeliest tokens are told of each. `cancelled` is set by whoever asked, and ends it. `rule` is for one
+    choice that is sampled, and is called in the engine's thread.
     """
 
     row: Row
@@ -58,6 +61,7 @@ class Writing:
     tell: Tell
     choices: int = 1
     top: int = 0
+    rule: Rule | None = None
     arrived: float = field(default_factory=perf_counter)
     cancelled: bool = False
     begun: bool = False
@@ -91,6 +95,8 @@ class Text:
         """The next token of `[V]` logits."""
         if not self.job.options.do_sample:
             return int(logits.argmax())
+        if self.job.rule is not None:
+            logits = self.job.rule(logits, self.ids)
         return int(sampling.draw(sampling.shaped(logits[None], self.job.options), [self._chance]))
 
     def take(self, token: Token) -> None:
