@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES, Case
-from benchmarks.record import write_atomically
+from benchmarks.record import busy_warnings, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -212,7 +212,7 @@ def _floor(profiles: Sequence[Record]) -> str:
         "Ours alone, by `python -m benchmarks.profiles`. The operations are those of the matrix products that were "
         "run, counted by torch; the rate is that of a large product on this machine, the best of six around the steps."
     )
-    busy = [f"> **{one['case']}: {text}.**" for one in profiles for text in one["warnings"]]
+    busy = [f"> **{one['case']}: {text}.**" for one in profiles for text in _busy(one)]
     return "\n\n".join(["## Against the matrix rate", told, *busy, "\n".join(lines)]) + "\n"
 
 
@@ -227,7 +227,7 @@ def _quality(found: Sequence[Record], peers: Sequence[Record]) -> str:
         "systems and not of one method. Threads and machines are in the records. Most recorded runs shared their "
         "machine with other work, so that minutes are no measure of speed."
     )
-    busy = [f"> **PEFT, {one['method']}: {text}.**" for one in peers for text in one["warnings"]]
+    busy = [f"> **PEFT, {one['method']}: {text}.**" for one in peers for text in _busy(one)]
     return "\n\n".join(["## Time to quality", told, *busy, "\n".join(table(found[0], peers))]) + "\n"
 
 
@@ -295,8 +295,13 @@ def _details(records: Mapping[str, Record], cases: Sequence[Case]) -> str:
 
 
 def _warnings(records: Mapping[str, Record]) -> str:
-    lines = [f"> **{name}: {text}.**" for name, record in records.items() for text in record["warnings"]]
+    lines = [f"> **{name}: {text}.**" for name, record in records.items() for text in _busy(record)]
     return "> Not to be relied upon:\n>\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _busy(record: Record) -> list[str]:
+    """What must be said of a record's machine, by today's rule and not by that of the day it was written."""
+    return busy_warnings(record["load_before"], record["others_before"], record["others_during"])
 
 
 def _machine(records: Mapping[str, Record]) -> str:
