@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick models test test-all lint results bench format clean
+.PHONY: help install demo demo-quick models test test-all lint results bench bench-adapterhub format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,9 +54,13 @@ lint: .venv/.installed-dev ## ruff, mypy, import-linter
 
 results: .venv/.installed ## results/README.md and docs/study.md, from the recorded runs
 	$(BIN)/foreword compare results --allow-mixed --markdown results/README.md --study docs/study.md
+	$(BIN)/foreword compare results --allow-mixed --json | $(BIN)/python scripts/tables.py
 
 bench: .venv/.installed-bench ## speed against PEFT, about half an hour on a quiet machine (ARGS="--case mrpc-v2" for one case)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-adapterhub: .venv/.installed-bench ## the environment of the peer AdapterHub, in the user's cache, for `make bench`
+	$(BIN)/python -m benchmarks.adapterhub.environment
 
 format: .venv/.installed-dev ## rewrite the files the way `make lint` wants them
 	$(BIN)/ruff check --fix .

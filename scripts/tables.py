@@ -1,0 +1,119 @@
+"""The tables of recorded runs in README.md and docs/reports.md, from what `foreword compare --json` says.
+
+foreword compare results --allow-mixed --json | python scripts/tables.py
+
+`make results` runs it. A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is replaced there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PAGES = (Path("README.md"), Path("docs/reports.md"))
+WRITTEN = {
+    "summarization": ("DialogSum", "ROUGE-L"),
+    "qa": ("questions on 11 articles of the SQuAD development set", "answer F1"),
+    "translation_en_de": ("Multi30k, English to German", "BLEU"),
+}
+"""Tasks that are answered in words: what the data are, and the metric's name."""
+Table = Mapping[str, Any]
+
+
+def mrpc(table: Table) -> list[str]:
+    """A line a recipe, from the least accuracy on test to the largest."""
+    lines = ["| recipe | trained | test accuracy | peak memory, MB | seconds |", "|---|---|---|---|---|"]
+    shown = [row for row in table["rows"] if row["name"] not in ("random", "hard prompt")]
+    for row in sorted(shown, key=lambda row: row["metrics"]["accuracy"]["mean"]):
+        found = row["metrics"]["accuracy"]
+        values = found["values"].values()
+        spread = f" ({min(values):.3f} to {max(values):.3f})" if found["n"] > 1 else ""
+        one = " (one seed)" if found["n"] == 1 and row["role"] == "system" else ""
+        seconds = "" if row.get("seconds") is None else f"{row.get('seconds'):,.0f}"
+        shared = f" ({row.get('together')} in one pass)" if (row.get("together") or 1) > 1 else ""
+        memory = "" if row.get("memory") is None else f"{row.get('memory'):,.0f}"
+        trained, score = f"{row.get('trained') or 0:,}", f"{found['mean']:.3f}{spread}{one}"
+        cells = (row["name"], trained, score, memory, seconds + shared)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def written(tables: Mapping[str, Table]) -> list[str]:
+    """Prefix tuning against the best recorded hard prompt, a line a task."""
+    lines = [
+        "| task | metric | best hard prompt | its score | learned | difference [95%] | p after Holm | share of target "
+        "tokens, hard / learned, % | loss, hard / learned |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for task, (name, title) in WRITTEN.items():
+        table = tables[task]
+        metric = table["metric"]
+        rows = {row["name"]: row for row in table["rows"] if row["role"] == "system"}
+        hard = [name for name in rows if name.startswith("hard-")]
+        best = max(hard, key=lambda name: _test(rows[name])[metric])
+        ours, theirs = _test(rows["p-tuning-v2"]), _test(rows[best])
+        contest = next(one for one in table["contests"] if (one["first"], one["second"]) == ("p-tuning-v2", best))
+        p = "< 0.001" if contest["holm"] < 0.001 else f"{contest['holm']:.3f}"
+        cells = (
+            f"{name}, {table['size']} test rows", title, f"{best} (of {len(hard)})", f"{theirs[metric]:.2f}",
+            f"{ours[metric]:.2f}", f"{contest['difference']:+.2f} [{contest['low']:.2f}, {contest['high']:.2f}]", p,
+            f"{theirs['target_token_share']:.1f} / {ours['target_token_share']:.1f}",
+            f"{theirs['loss']:.2f} / {ours['loss']:.2f}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def every(tables: Mapping[str, Table]) -> list[str]:
+    """All recorded runs of the tasks that are answered in words."""
+    lines = [
+        "| task | recipe | trained | score | share of target tokens, % | loss | MB | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for task, (name, title) in WRITTEN.items():
+        table = tables[task]
+        rows = [row for row in table["rows"] if row["role"] == "system"]
+        for row in sorted(rows, key=lambda row: _test(row)[table["metric"]]):
+            found = _test(row)
+            cells = (
+                name, row["name"], f"{row.get('trained') or 0:,}", f"{title} {found[table['metric']]:.2f}",
+                f"{found['target_token_share']:.1f}", f"{found['loss']:.2f}",
+                "" if row.get("memory") is None else f"{row.get('memory'):,.0f}",
+                "" if not row.get("seconds") else f"{row.get('seconds'):,.0f}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _test(row: Table) -> dict[str, float]:
+    """The test metrics of a row's only run, or their means."""
+    runs = [run["metrics"] for run in row["runs"]]
+    return {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
+
+
+def filled(text: str, made: Mapping[str, list[str]]) -> str:
+    """A page with its tables."""
+    for name, lines in made.items():
+        between = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text = between.sub(lambda found, lines=lines: found[1] + "\n".join(lines) + found[2], text)
+    return text
+
+
+def made(compared: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The tables by name."""
+    tables = {table["task"]: table for table in compared["tables"]}
+    return {"mrpc": mrpc(tables["mrpc"]), "written": written(tables), "every": every(tables)}
+
+
+def main() -> None:
+    tables = made(json.load(sys.stdin))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
