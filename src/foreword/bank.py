@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.backbone.backbone import Backbone
@@ -283,26 +284,32 @@ def _joined(memory: LayerPrefix, own: LayerPrefix | None, rows: int) -> LayerPre
 
 def _stack(owners: Sequence[str | None], tables: dict[str | None, KeyValues]) -> dict[int, LayerPrefix]:
     """Ragged key/values of several forewords, one per row; what a row does not have is invisible to it."""
-    layers = sorted({layer for table in tables.values() for layer in table.layers})
+    layers = tuple(sorted({layer for table in tables.values() for layer in table.layers}))
     longest = max(table.length for table in tables.values())
-    any_tensor = next(iter(tables.values())).tensor
-    number = {owner: i + 1 for i, owner in enumerate(tables)}
-    index = torch.tensor([number.get(owner, 0) for owner in owners], device=any_tensor.device)
+    parts = {owner: _spread(table, layers, longest) for owner, table in tables.items()}
+    none = torch.zeros_like(next(iter(parts.values())))
+    picked = torch.stack([parts.get(owner, none) for owner in owners])
+    seen: dict[tuple[int, ...], Tensor | None] = {}  # one for all layers that are alike, which then share a mask too
     stacked = {}
-    for layer in layers:
-        shape = (2, any_tensor.shape[2], longest, any_tensor.shape[4])
-        parts, visible = [any_tensor.new_zeros(shape)], [torch.zeros(longest, dtype=torch.bool, device=index.device)]
-        for table in tables.values():
-            length = table.length if layer in table.layers else 0
-            part = any_tensor.new_zeros(shape)
-            if length:
-                own = table.tensor[table.layers.index(layer)]
-                part = torch.cat([own, part[:, :, length:]], dim=2)
-            parts.append(part)
-            visible.append(torch.arange(longest, device=index.device) < length)
-        picked = torch.stack(parts)[index]
-        stacked[layer] = LayerPrefix(picked[:, 0], picked[:, 1], torch.stack(visible)[index])
+    for layer, both in zip(layers, picked.unbind(1), strict=True):
+        sizes = {owner: table.length if layer in table.layers else 0 for owner, table in tables.items()}
+        lengths = tuple(sizes.get(owner, 0) for owner in owners)
+        if lengths not in seen:
+            places = torch.arange(longest, device=picked.device)
+            whole = all(length == longest for length in lengths)
+            seen[lengths] = None if whole else places < torch.tensor(lengths, device=picked.device)[:, None]
+        keys, values = both.unbind(1)
+        stacked[layer] = LayerPrefix(keys, values, seen[lengths])
     return stacked
+
+
+def _spread(table: KeyValues, layers: tuple[int, ...], length: int) -> Tensor:
+    """`[L', 2, K, P, D]` for these layers and that P, zero where the table has nothing."""
+    tensor = table.tensor if table.length == length else pad(table.tensor, (0, 0, 0, length - table.length))
+    if table.layers == layers:
+        return tensor
+    where = torch.tensor([layers.index(layer) for layer in table.layers], device=tensor.device)
+    return tensor.new_zeros(len(layers), *tensor.shape[1:]).index_copy(0, where, tensor)
 
 
 def _merge(parts: list[tuple[list[int], Tensor]], count: int) -> Tensor:

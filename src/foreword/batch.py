@@ -93,7 +93,9 @@ class Batch:
         """The same batch with these rows only, in this order; `items` and `labels` keep their numbers."""
         if list(rows) == list(range(len(self.owners))):
             return self
-        index = torch.tensor(list(rows), device=self.ids.device)
+        together = bool(rows) and list(rows) == list(range(rows[0], rows[0] + len(rows)))
+        # rows that stand together are looked at where they are
+        index = slice(rows[0], rows[0] + len(rows)) if together else torch.tensor(list(rows), device=self.ids.device)
         by_row = ("ids", "mask", "types", "positions", "soft", "cls", "last", "answers", "numbers")
         picked: dict[str, Any] = {name: getattr(self, name)[index] for name in by_row}
         brought = {name: getattr(self, name) for name in ("states", "memory", "remembered")}

@@ -11,13 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-import uvicorn
 
 from foreword.artifacts import storage
 from foreword.bank import Bank
 from foreword.serving.api import make_app
 from foreword.serving.limits import Limits
-from foreword.serving.run import Server
+from foreword.serving.run import Server, configured
 from foreword.serving.service import Service
 from support.backbones import shared, tiny
 from support.forewords import loud, make
@@ -82,7 +81,8 @@ def running(
     app = make_app(service, keys, **settings)
     addresses: list[str] = []
     up = threading.Event()
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on", timeout_graceful_shutdown=5)
+    config = configured(app, service.limits, "127.0.0.1", 0)
+    config.timeout_graceful_shutdown = 5
     server = Server(config, service, lambda url: (addresses.append(url), up.set()))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -106,3 +106,12 @@ def writing(writers) -> Iterator[tuple[str, Service]]:
 def judging(judges) -> Iterator[tuple[str, Service]]:
     with running(judges, "bert") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def served(writers):
+    """A bank with the forewords that write, and each by its name."""
+    from .hearing import resident_of
+
+    bank = Bank(tiny("llama"))
+    return bank, {name: resident_of(bank, writers, name) for name in WRITERS}

@@ -12,6 +12,7 @@ from foreword.serving.engine import FAULTS, Engine
 from foreword.serving.limits import Limits
 
 from .conftest import SOURCES, get, judge, post, running, save, stream
+from .hearing import wait_for
 
 
 def ask(url, **body):
@@ -131,13 +132,6 @@ def test_what_does_not_end_in_time_is_told_so(writers):
             service.engine.stop()
             told = "".join(lines)
         assert '"code": "stopping"' in told and told.endswith("[DONE]")
-
-
-def wait_for(what):
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_an_engine_that_stops_tells_what_waits(writers):

@@ -1,7 +1,8 @@
 """Texts written side by side, each under its own foreword or none: they join and leave at any step.
 
 A request's row is run once, behind the key/values of its foreword's front, which are computed once for all requests;
-from then on each step is one pass over the newest token of every text that runs.
+from then on each step is one pass over the newest token of every text that runs. A long row is run in pieces, one
+between two steps (Agrawal et al. 2024, "Sarathi-Serve", section 4.1), and several long rows take turns.
 """
 
 from __future__ import annotations
@@ -15,25 +16,21 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.sited import Twins
-from foreword.backbone.stacks import new_cache
 from foreword.bank import Bank
 from foreword.batch import Item, collate
 from foreword.errors import ConfigError, Unsupported
 from foreword.injections import Weights
 from foreword.serving import problems
 from foreword.serving.attention import Front, Shared, StepPass
+from foreword.serving.beginning import Beginning
 from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
 from foreword.serving.residents import Resident
 from foreword.serving.slots import Slots
 from foreword.serving.writing import Text, Writing, tokens_of
 from foreword.text.rows import Row
-
-JOINING = 4
-"""By how much less may be run at a time of those that join, while others are being written."""
 
 
 def check_writes(backbone: Backbone) -> None:
@@ -67,7 +64,7 @@ class Decoder:
         self.bank, self.limits, self.metrics = bank, limits, metrics
         self.tokenizer = copy.deepcopy(bank.backbone.tokenizer)  # others are encoding with the backbone's own
         self.waiting: deque[Writing] = deque()
-        self._joining: list[Writing] = []
+        self._beginnings: deque[Beginning] = deque()
         self._groups: dict[int, _Group] = {}
 
     @property
@@ -78,12 +75,12 @@ class Decoder:
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.waiting or self._groups)
+        return bool(self.waiting or self._beginnings or self._groups)
 
     @property
     def cached_bytes(self) -> int:
-        """What the running texts' key/values take."""
-        return sum(group.slots.bytes_with([]) for group in self._groups.values())
+        """What the running texts' key/values take, and will take of those that begin."""
+        return self._bytes_with(self._begun)
 
     def check(self, job: Writing) -> None:
         """**Raises** `ConfigError` for a request that could never run: of too many tokens, or too much memory."""
@@ -105,68 +102,79 @@ class Decoder:
 
     @torch.no_grad()
     def admit(self) -> None:
-        """Give waiting requests slots, in order, and write their first token; as many as one pass may hold."""
-        self._joining = self._fitting()
+        """Take waiting requests in, in order, and run a piece of those that begin; at its end is their first token."""
         by_weights: dict[int, list[Writing]] = {}
-        for job in self._joining:
-            by_weights.setdefault(id(self.bank.injection(job.owner).weights), []).append(job)
-        for jobs in by_weights.values():
-            try:
-                self._begin(jobs)
-            except Exception:  # which of them is to blame shows when each is run alone
-                for job in jobs:
-                    self._begin_alone(job)
-        self._joining = []
-
-    def _begin_alone(self, job: Writing) -> None:
-        if job.begun:
-            job.tell(RuntimeError("the batch that it began in failed"))
-            self._leave(lambda text: text.job is job)
+        for job in self._fitting():
+            by_weights.setdefault(id(self._weights(job)), []).append(job)
+        self._beginnings += [Beginning(jobs, self._weights(jobs[0])) for jobs in by_weights.values()]
+        if not self._beginnings:
             return
+        one = self._beginnings[0]  # it stays there meanwhile, so that it is told if the thread ends
         try:
-            self._begin([job])
+            self._advance(one)
         except Exception as error:
-            problems.note("a first pass failed", error)
+            self._beginnings.popleft()
+            self._failed(one, error)
+            return
+        self._beginnings.popleft()
+        if not one.ended:
+            self._beginnings.append(one)
+
+    def _failed(self, one: Beginning, error: Exception) -> None:
+        """A piece raised. Which of several requests is to blame shows when each is run alone."""
+        if len(one.jobs) > 1 and not one.jobs[0].begun:
+            self._beginnings.extendleft(Beginning([job], one.weights) for job in reversed(one.jobs))
+            return
+        problems.note("a first pass failed", error)
+        for job in one.jobs:
             job.tell(error)
-            self._leave(lambda text: text.job is job)
+        self._leave(lambda text: text.job in one.jobs)
+
+    @property
+    def _begun(self) -> list[Writing]:
+        return [job for one in self._beginnings for job in one.jobs]
+
+    def _weights(self, job: Writing) -> Weights | None:
+        return self.bank.injection(job.owner).weights
 
     def _fitting(self) -> list[Writing]:
-        """The next requests that there are slots, memory and places for."""
+        """The next requests that there are slots, memory and places for; one longer than a piece comes alone."""
         taken: list[Writing] = []
-        free = self.limits.slots - len(self.running)
-        # who is being written to waits for the others' first pass
-        places = self.limits.batch_tokens // (JOINING if self._groups else 1)
-        rows, longest = 0, 0
+        begun = self._begun
+        free = self.limits.slots - len(self.running) - sum(job.choices for job in begun)
+        longest = 0
         while self.waiting:
             job = self.waiting[0]
-            rows, longest = rows + 1, max(longest, len(job.rest))
-            full = taken and rows * longest > places
-            if job.choices > free or full or not self._has_memory([*taken, job]):
+            longest = max(longest, len(job.rest))
+            full = taken and (len(taken) + 1) * longest > self.limits.prefill_tokens
+            if job.choices > free or full or self._bytes_with([*begun, *taken, job]) > self.limits.cache_bytes:
                 break
             free -= job.choices
             taken.append(self.waiting.popleft())
         return taken
 
-    def _has_memory(self, jobs: Iterable[Writing]) -> bool:
+    def _bytes_with(self, jobs: Iterable[Writing]) -> int:
+        """What the key/values of the running texts take, with those of `jobs` at their ends."""
         needs: dict[int, list[int]] = {key: [] for key in self._groups}
         for job in jobs:
-            own = needs.setdefault(id(self.bank.injection(job.owner).weights), [])
+            own = needs.setdefault(id(self._weights(job)), [])
             own += [len(job.rest) + job.options.max_new_tokens] * job.choices
         empty = Slots(self.bank.backbone.geometry)
         slots = {key: self._groups[key].slots if key in self._groups else empty for key in needs}
-        return sum(slots[key].bytes_with(own) for key, own in needs.items()) <= self.limits.cache_bytes
+        return sum(slots[key].bytes_with(own) for key, own in needs.items())
 
     def cancel_gone(self) -> None:
         """Let go of what nobody waits for any more."""
         self.waiting = deque(job for job in self.waiting if not job.cancelled)
+        self._beginnings = deque(one for one in self._beginnings if not all(job.cancelled for job in one.jobs))
         self._leave(lambda text: text.job.cancelled)
 
     def fail(self, error: Exception) -> None:
         """End everything, and tell so."""
-        for job in dict.fromkeys([*(text.job for text in self.running), *self._joining, *self.waiting]):
+        for job in dict.fromkeys([*(text.job for text in self.running), *self._begun, *self.waiting]):
             job.tell(error)
         self.waiting.clear()
-        self._joining.clear()
+        self._beginnings.clear()
         self._groups.clear()
 
     def _leave(self, ended: Callable[[Text], bool]) -> None:
@@ -182,26 +190,29 @@ class Decoder:
 
     # -- the first pass -------------------------------------------------------------------------------------------
 
-    def _begin(self, jobs: Sequence[Writing]) -> None:
-        """Run the rows of requests under the same weights, and write the first token of each."""
-        backbone, weights = self.bank.backbone, self.bank.injection(jobs[0].owner).weights
-        for job in jobs:
-            self.metrics.queue_seconds.observe(perf_counter() - job.arrived)
+    def _advance(self, one: Beginning) -> None:
+        """Run a piece of these rows, and where it was the last, write the first token of each."""
+        backbone, weights = self.bank.backbone, one.weights
         with backbone.weights(weights.tensors if weights else None):
-            items = [Item((job.rest,), job.owner) for job in jobs]
-            batch = collate(items, backbone.pad_id, device=str(backbone.device))
-            ahead = torch.tensor([len(job.row) - len(job.rest) for job in jobs], device=batch.ids.device)
-            prefix = _prefix(backbone, [self._front(job) for job in jobs])
-            cache = new_cache(backbone.model.config, False)
-            hidden = backbone.forward(
-                self.bank.embeds(batch), batch.mask, self.bank.positions(batch) + ahead[:, None], batch.types, prefix,
-                cache, twins=self.bank.twins_of(batch),
-            )  # fmt: skip
-            rows = torch.arange(len(jobs), device=hidden.device)
-            logits = backbone.logits(hidden[rows, batch.last]).float()
-        tables = [(layer.keys, layer.values) for layer in cache.layers]
-        group = self._groups.setdefault(id(weights), _Group(weights, Slots(backbone.geometry, tables[0][0].dtype)))
-        copies = torch.tensor([row for row, job in enumerate(jobs) for _ in range(job.choices)], device=hidden.device)
+            if one.rows is None:
+                for job in one.jobs:
+                    self.metrics.queue_seconds.observe(perf_counter() - job.arrived)
+                one.prepare(self.bank, [self._front(job) for job in one.jobs])
+            one.run(self.bank, self.limits.prefill_tokens)
+            if not one.ended:
+                return
+            assert one.rows is not None and one.rows.states is not None
+            logits = backbone.logits(one.rows.states).float()
+        self._settle(one, logits)
+
+    def _settle(self, one: Beginning, logits: Tensor) -> None:
+        """Give the requests slots for their key/values, and write a token each from `[B, V]` logits."""
+        jobs, rows = one.jobs, one.rows
+        assert rows is not None
+        tables = [(layer.keys, layer.values) for layer in rows.cache.layers]
+        slots = Slots(self.bank.backbone.geometry, tables[0][0].dtype)
+        group = self._groups.setdefault(id(one.weights), _Group(one.weights, slots))
+        copies = torch.tensor([row for row, job in enumerate(jobs) for _ in range(job.choices)], device=logits.device)
         lengths = [len(job.rest) for job in jobs for _ in range(job.choices)]
         needs = [n + jobs[row].options.max_new_tokens for n, row in zip(lengths, copies.tolist(), strict=True)]
         texts = []
@@ -211,7 +222,7 @@ class Decoder:
             job.begun = True
         group.slots.add([(keys[copies], values[copies]) for keys, values in tables], lengths, needs)
         group.texts += texts
-        self.metrics.batch(len(jobs), len({job.owner for job in jobs}), 1 - float(batch.mask.float().mean()))
+        self.metrics.batch(len(jobs), len({job.owner for job in jobs}), 1 - float(rows.batch.mask.float().mean()))
         self._write(texts, logits[copies])
 
     def _front(self, job: Writing) -> Front | None:
@@ -295,18 +306,3 @@ class Decoder:
             text.take(token)
         self.metrics.generation_tokens.inc(len(texts))
         self._leave(lambda text: text.finished is not None)
-
-
-def _prefix(backbone: Backbone, fronts: Sequence[Front | None]) -> Prefix | None:
-    """What the first pass of rows with these fronts carries."""
-    shared = Shared.of(fronts)
-    if shared is None:
-        return None
-    order = {key: number for number, key in enumerate({id(front): front for front in fronts})}
-    picked = torch.tensor([order[id(front)] for front in fronts], device=shared.back.device)
-    layers = {
-        layer: LayerPrefix(keys[picked], values[picked], (bias == 0)[picked, 0, 0])
-        for layer, (keys, values, bias) in enumerate(zip(shared.keys, shared.values, shared.bias, strict=True))
-        if keys.shape[2]
-    }
-    return backbone.prefix(layers)

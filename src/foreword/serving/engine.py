@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Condition, Event, Thread
 from time import perf_counter
+from typing import Any
 
 from foreword.bank import Bank
 from foreword.errors import Unsupported
-from foreword.serving import attention, problems
+from foreword.serving import attention, packing, problems
 from foreword.serving.decoding import Decoder, check_writes
 from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
@@ -107,7 +109,7 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            with attention.routed(self.bank.backbone):
+            with attention.routed(self.bank.backbone), self._packed():
                 while not self._stop.is_set():
                     self._receive()
                     self._round()
@@ -117,6 +119,11 @@ class Engine:
             with self._ready:
                 self._refusing = problems.Refusal("the engine ended", 503, "engine_ended")
             self._end(RuntimeError(f"the engine ended: {type(error).__name__}"))
+
+    def _packed(self) -> AbstractContextManager[Any]:
+        """Steps of texts have few rows."""
+        wanted = self.limits.packed_weights and self.writes is None
+        return packing.packed(self.bank.backbone) if wanted else nullcontext()
 
     def _end(self, error: Exception) -> None:
         with self._ready:
@@ -159,7 +166,8 @@ class Engine:
             self.decoder.cancel_gone()
             for key in leaving:
                 self.bank.remove(key)
-            self.oneshot.run()
+            texts = self.decoder.busy  # their next tokens wait for this pass
+            self.oneshot.run(self.limits.prefill_tokens if texts else None)
             if self.decoder.busy:
                 self.decoder.admit()
                 self.decoder.step()

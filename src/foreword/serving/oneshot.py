@@ -53,14 +53,18 @@ class OneShot:
         """How long the oldest may still wait for company, in seconds."""
         return self.waiting[0].arrived + self.limits.wait_seconds - now
 
-    def run(self) -> None:
-        """One pass, with the oldest that waits, and with others of about its length."""
+    def run(self, tokens: int | None = None) -> None:
+        """One pass, with the oldest that waits, and with others of about its length; of at most `tokens`, if given.
+
+        An input that is longer still is run by itself.
+        """
         self.cancel_gone()
         if not self.waiting:
             return
         near = self.waiting[: 4 * self.limits.batch_items]
-        groups = pieces([one.item for one in near], self.limits.batch_tokens, self.limits.batch_items)
-        self._running = [near[i] for i in next(group for group in groups if 0 in group)]
+        groups = pieces([one.item for one in near], tokens or self.limits.batch_tokens, self.limits.batch_items)
+        chosen = [near[i] for i in next(group for group in groups if 0 in group)]
+        self._running = sorted(chosen, key=lambda one: one.item.owner or "")  # rows of one foreword stand together
         taken = set(map(id, self._running))
         self.waiting = [one for one in self.waiting if id(one) not in taken]
         now = perf_counter()

@@ -46,8 +46,15 @@ def refusal_of(error: BaseException) -> Refusal:
 def note(what: str, error: BaseException) -> None:
     """Log a fault of the program, and where it arose; not its message, which may hold what was asked."""
     if not isinstance(error, ForewordError):
-        lines = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: %s\n%s", what, type(error).__name__, lines)
+        say(logging.ERROR, "%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+
+
+def say(level: int, text: str, *values: object) -> None:
+    """Log it, or not: a log that cannot be written, as on a full disk, ends nothing of what it tells about."""
+    try:
+        log.log(level, text, *values)
+    except Exception:  # a handler may raise anything, and there is nowhere left to tell it
+        return
 
 
 def unknown_model(name: str) -> Refusal:

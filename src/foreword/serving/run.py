@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from foreword.backbone.backbone import Backbone
 from foreword.backbone.loading import load
 from foreword.bank import Bank
 from foreword.errors import ConfigError, ForewordError
-from foreword.serving import cards
+from foreword.serving import cards, problems
 from foreword.serving.api import make_app
 from foreword.serving.guard import LOOPBACK
 from foreword.serving.limits import Limits
@@ -65,7 +66,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self.started_at(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            try:
+                self.started_at(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            except OSError:
+                problems.say(logging.WARNING, "where it listens could not be told")
 
     async def on_tick(self, counter: int) -> bool:
         """Now and then: close connections on which no request ever arrived."""
@@ -91,6 +95,21 @@ class Server(uvicorn.Server):
         self._draining = asyncio.ensure_future(self.service.drain())
 
 
+def configured(app: Any, limits: Limits, host: str, port: int) -> uvicorn.Config:
+    """How an application is served within these limits."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="critical",  # what a request did wrong is told to it, and faults are logged here
+        access_log=False,
+        lifespan="on",
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=int(limits.grace_seconds) + SPARE_SECONDS,
+        server_header=False,
+    )
+
+
 def serve(
     root: Path,
     backbone: Backbone,
@@ -109,17 +128,7 @@ def serve(
     """
     service = Service(root, Bank(backbone), limits, pinned)
     app = make_app(service, keys, runtime_loading=runtime_loading, local=host in LOOPBACK)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_level="critical",  # what a request did wrong is told to it, and faults are logged here
-        access_log=False,
-        lifespan="on",
-        limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=int(limits.grace_seconds) + SPARE_SECONDS,
-        server_header=False,
-    )
+    config = configured(app, limits, host, port)
     server = Server(config, service, lambda url: started(url, service))
     try:
         server.run()

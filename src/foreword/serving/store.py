@@ -26,7 +26,6 @@ from foreword.serving.metrics import Metrics
 from foreword.serving.problems import Refusal
 from foreword.serving.residents import Resident
 
-log = logging.getLogger("foreword.serving")
 RENAME_SECONDS = 0.05
 """How long an artifact that is just being replaced may be absent."""
 TRIES = 16
@@ -147,7 +146,10 @@ class Store:
         **Raises** `Refusal` for one that is not there, broken, outside, or for another model.
         """
         place = self.root / folder
-        inside = place.resolve().is_relative_to(self.root.resolve())
+        try:
+            inside = place.resolve().is_relative_to(self.root.resolve())
+        except ValueError:  # a zero character, or one that is none
+            raise Refusal("the path is no path", param="path") from None
         if Path(folder).is_absolute() or ".." in Path(folder).parts or not inside:
             raise Refusal("the path leads out of the folder that is served", param="path")
         name = cards.name_of(self.root, place)
@@ -201,7 +203,7 @@ class Store:
             read = partial(residents.read, key, card, self.root, self.bank, self.limit, self.words)
             resident = await asyncio.get_running_loop().run_in_executor(self._pool, read)
         except ArtifactError as error:
-            log.warning("the foreword %s is refused: %s", card.name, error.what)
+            problems.say(logging.WARNING, "the foreword %s is refused: %s", card.name, error.what)
             what = f"the foreword '{card.name}' cannot be served: {error.what}"
             refusal = Refusal(what, 404, "model_refused", "model")
             self._failed[card.name] = (before, refusal)  # it is read again when it has changed

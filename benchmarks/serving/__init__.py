@@ -1,0 +1,1 @@
+"""The server under load, against peers and against the machine's matrix rate."""
