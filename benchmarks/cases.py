@@ -14,6 +14,7 @@ class Case:
     `sides`: name to `module:function`; one is called "ours", and each factory is given `settings`. `targets`: peer to
     the ratio of its time to ours that is asked for; `memory`: peer to the largest share of its peak that ours may have.
     `checked`: the peers that compute the same and start from the same values, so that their first losses must be ours.
+    `optional`: peers that are left out where their environment is not there; without another, so is the case.
     `steps`: of a timed block; `unit`: what one of them is. `notes`: what a reader must know, for the page.
     """
 
@@ -24,6 +25,7 @@ class Case:
     targets: Mapping[str, float]
     memory: Mapping[str, float] = field(default_factory=dict)
     checked: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     steps: int = 5
     check_steps: int = 3
     tolerance: float = 1e-3
@@ -35,6 +37,7 @@ MRPC = {"batch": 16, "max_length": 128, "tokens": 5, "rate": 1e-3, "seed": 0}
 SMOL = {"model": "smollm2-135m-instruct", "labels": 8, "rate": 1e-3, "seed": 0, "batches": 8}
 
 MRPC_SIDES = {"ours": "benchmarks.ours:mrpc", "trainer": "benchmarks.trainer:mrpc", "peft": "benchmarks.peers:mrpc"}
+HUB = {"adapterhub": "benchmarks.adapterhub.peer:mrpc"}
 FRONT_SIDES = {
     "ours": "benchmarks.ours:causal",
     "trainer": "benchmarks.trainer:causal",
@@ -85,14 +88,30 @@ CASES: tuple[Case, ...] = (
     Case(
         name="mrpc-lora",
         title="MRPC, MiniLM, LoRA on queries and values, r 8",
-        sides=MRPC_SIDES,
+        sides=MRPC_SIDES | HUB,
         settings=MRPC | {"method": "lora", "r": 8, "alpha": 16},
-        targets={"trainer": 1.0, "peft": 1.0},
-        checked=("peft",),
+        targets={"trainer": 1.0, "peft": 1.0, "adapterhub": 1.0},
+        checked=("peft", "adapterhub"),
+        optional=("adapterhub",),
         steps=12,
         check_steps=5,
         notes="Low-rank terms in every layer, so nothing can be kept or run once; what is left is the last layer, run "
         "for the place that is read, and padding. No figure was asked of this case; 1 says: not slower.",
+    ),
+    Case(
+        name="mrpc-adapter",
+        title="MRPC, MiniLM, Pfeiffer's adapter, width H / 16",
+        sides={"ours": MRPC_SIDES["ours"]} | HUB,
+        settings=MRPC | {"method": "adapter", "reduction_factor": 16},
+        targets={"adapterhub": 1.0},
+        checked=("adapterhub",),
+        optional=("adapterhub",),
+        steps=12,
+        check_steps=5,
+        notes="AdapterHub's `adapters` runs in an environment of its own, with the transformers that it pins. Its "
+        "`seq_bn` is told to stand where ours does, in front of the residual and the norm "
+        "(`original_ln_before=False`), so that both compute the same. PEFT has no bottleneck adapters. No figure was "
+        "asked of this case; 1 says: not slower.",
     ),
     Case(
         name="smollm-p100",
@@ -169,6 +188,17 @@ CASES: tuple[Case, ...] = (
         check_steps=5,
         notes="Both sides are foreword. Below 1, compiling pays in every step; 'once' is what the compiler took, and "
         "batches of new lengths may make it work again. Left out where there is no C++ compiler.",
+    ),
+    Case(
+        name="smollm-p100-compiled",
+        title="SmolLM2 prompt tuning, P 100, against the same through `torch.compile`",
+        sides={"ours": FRONT_SIDES["ours"], "compiled": "benchmarks.compiled:causal"},
+        settings=SMOL | {"tokens": 100, "length": 64, "batch": 16},
+        targets={},
+        checked=("compiled",),
+        steps=1,
+        check_steps=2,
+        notes="Both sides are foreword; see the case above.",
     ),
     Case(
         name="verbalizer",

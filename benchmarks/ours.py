@@ -82,6 +82,9 @@ def mrpc(settings: Settings) -> Side:
             side.method.table.copy_(whole[list(side.method.layers)])
     elif settings["method"] == "lora":
         fill([*side.method.a.values(), *side.method.b.values()], settings["seed"])
+    elif settings["method"] == "adapter":
+        parts = [(neck.down, neck.up, neck.down_bias, neck.up_bias) for neck in side.method.necks.values()]
+        fill([tensor for neck in parts for tensor in neck], settings["seed"])
     else:
         fill(side.method.parameters(), settings["seed"])
     fill([side.readout.weight, side.readout.bias], settings["seed"] + 2)
@@ -234,6 +237,8 @@ class _Budget:
 def _mrpc_method(settings: Settings) -> dict[str, Any]:
     if settings["method"] == "lora":
         return {"name": "lora", "r": settings["r"], "lora_alpha": settings["alpha"]}
+    if settings["method"] == "adapter":
+        return {"name": "adapter", "config": "pfeiffer", "reduction_factor": settings["reduction_factor"]}
     tokens = settings["tokens"]
     if settings["method"] == "p-tuning":
         return {"name": "p-tuning", "num_virtual_tokens": tokens}

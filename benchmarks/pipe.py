@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.adapterhub import environment as adapterhub
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 20.0
 
@@ -26,13 +28,13 @@ class Process:
         self.name = name
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker"],
+            [_python(name), "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             encoding="utf-8",
             cwd=ROOT,
-            env=_environment(threads) | dict(environment or {}),
+            env=surroundings(threads) | _own(name) | dict(environment or {}),
         )
 
     def __enter__(self) -> Process:
@@ -78,7 +80,23 @@ class Process:
         return "".join(self._errors.readlines()[-20:])
 
 
-def _environment(threads: int) -> dict[str, str]:
+def missing(name: str) -> str | None:
+    """Why a side of that name cannot be started; None where it can."""
+    return adapterhub.missing() if name == adapterhub.NAME else None
+
+
+def _python(name: str) -> str:
+    return str(adapterhub.python()) if name == adapterhub.NAME else sys.executable
+
+
+def _own(name: str) -> dict[str, str]:
+    """What a side in an environment of its own needs: our Python's name, and nothing of our source."""
+    if name != adapterhub.NAME:
+        return {}
+    return {"FOREWORD_BENCH_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+
+
+def surroundings(threads: int) -> dict[str, str]:
     """One number of threads for every library, our source on the path, no network, no chatter."""
     path = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {

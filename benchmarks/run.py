@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks import page
 from benchmarks.cases import CASES, Case, find
-from benchmarks.pipe import BenchmarkError, Process
+from benchmarks.pipe import BenchmarkError, Process, missing
 from benchmarks.record import (
     busy_seconds,
     busy_warnings,
@@ -61,6 +61,7 @@ class Skipped(Exception):
 
 def measure(case: Case, conditions: Conditions, say: Say = lambda text: None, start: Start = Process) -> dict[str, Any]:
     """Run one case. **Raises** `Skipped` with the reason; `BenchmarkError` where a side fails."""
+    case = _possible(case, say)
     with ExitStack() as stack:
         sides = {name: stack.enter_context(start(name, conditions.threads)) for name in case.sides}
         about = {name: _prepare(case, name, side, conditions.threads, say) for name, side in sides.items()}
@@ -104,6 +105,17 @@ def measure(case: Case, conditions: Conditions, say: Say = lambda text: None, st
         "others_during": during,
         "warnings": busy_warnings(conditions.load, others, during),
     }
+
+
+def _possible(case: Case, say: Say) -> Case:
+    """The case without the optional sides that cannot be started. **Raises** `Skipped` where no peer is left."""
+    absent = {name: reason for name in case.optional if (reason := missing(name))}
+    for name, reason in absent.items():
+        say(f"{case.name}: without {name}: {reason}")
+    sides = {name: factory for name, factory in case.sides.items() if name not in absent}
+    if len(sides) < 2:
+        raise Skipped("; ".join(absent.values()))
+    return replace(case, sides=sides, checked=tuple(name for name in case.checked if name in sides))
 
 
 def _prepare(case: Case, name: str, side: Process, threads: int, say: Say) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 
 from foreword import config as configs
 from foreword.backbone import loading
+from foreword.comparison import results
 from foreword.errors import ConfigError, ForewordError, Interrupted
 from foreword.sweep import run as running
 from foreword.sweep import spec
@@ -119,6 +120,16 @@ def test_finished_trials_are_not_run_again(recipe: Path, tmp_path: Path) -> None
     same(again, first)
     more = run(made(recipe, trials=5), tmp_path / "s", resume=True)
     assert [t["values"] for t in more["trials"]][:4] == [t["values"] for t in first["trials"]]
+
+
+def test_the_winners_record_says_what_was_searched_of_its_method(recipe: Path, tmp_path: Path) -> None:
+    space = {"training.learning_rate": [0.03, 0.1, 0.3], "method": [{"name": "p-tuning-v2"}, "bitfit"]}
+    found = run(made(recipe, space, kind="grid", trials=None, halving=None), tmp_path / "s")
+    number = found["winner"]["number"]
+    record = json.loads((tmp_path / "s" / "trials" / f"{number:03d}" / "result.json").read_text())
+    assert record["search"] == {"trials": 3, "learning_rates": [0.03, 0.1, 0.3]}
+    [one] = results.read([tmp_path / "s" / "trials"]).runs
+    assert one.record["search"]["trials"] == 3, "a comparison reads it there"
 
 
 def test_a_pass_of_several_equals_trials_one_by_one(recipe: Path, tmp_path: Path) -> None:

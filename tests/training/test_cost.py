@@ -8,7 +8,7 @@ import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from foreword.training.cost import cost_of, matrix_rate, memory
+from foreword.training.cost import cost_of, matrix_rate
 from foreword.training.loop import Loop
 from foreword.training.route import WHOLE, follow, route_of
 from support.backbones import shared
@@ -96,7 +96,5 @@ def test_what_is_kept_is_paid_once_and_not_when_it_lies_ready() -> None:
     assert cost_of(assembly, route, rows, []).once > 0 == cost_of(assembly, route, rows, [], ready=True).once
 
 
-def test_the_rate_and_the_memory_are_positive() -> None:
-    assembly = make("bert", "v2-random", "cls", backbone=shared("bert"))
+def test_the_rate_is_one_of_a_machine() -> None:
     assert matrix_rate() > 1e8
-    assert memory(assembly, items(assembly), 0) > memory(assembly, items(assembly), 2) > 0

@@ -107,7 +107,7 @@ def show(record: dict) -> None:
     render.out.print(
         f"{record['parameters']['trained']:,} trained parameters, {train['steps']:,} steps{stop}, best at step "
         f"{train['best_step']:,}; {seconds:.0f} s{beside} (expected {record['plan']['seconds']:.0f} alone), "
-        f"{record['peak_memory_mb']:,.0f} MB"
+        f"{record['peak_memory_mb']:,.0f} MB at the most (expected {record['plan']['memory_mb']:,.0f})"
     )
     for split in ("validation", "test"):
         if split in record and not record["cut"][split].startswith("none"):

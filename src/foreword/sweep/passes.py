@@ -64,7 +64,7 @@ def _begin(number: int, leg: Leg, backbone: Backbone, reporter: Reporter) -> Sta
 
 
 def _outcome(run: Started) -> Outcome:
-    parameters = run.prepared.plan.trained_parameters
+    parameters = sum(parameter.numel() for parameter in run.prepared.assembly.trained().values())
     if run.loop is None:
         scored = _score(run)
         return Outcome(scored.metrics[metric_of(run.prepared.assembly)], done=True, degenerate=scored.degenerate)

@@ -171,11 +171,13 @@ class Running:
         return None if number is None else self.sweep.trials[number]
 
     def _result(self, best: Trial) -> dict[str, Any]:
-        """The winner's record; its training is done, so that it is only scored."""
-        place = self._place(best)
-        if not (place / "result.json").is_file():
-            train_together([best.config], folders=[place], resume=True, backbone=self._load(best.config.backbone))
-        made: dict[str, Any] = json.loads((place / "result.json").read_text(encoding="utf-8"))
+        """The winner's record, with what was searched; its training is done, so that it is only scored."""
+        path = self._place(best) / "result.json"
+        if not path.is_file():
+            train_together([best.config], folders=[path.parent], resume=True, backbone=self._load(best.config.backbone))
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        made["search"] = searched(best, [trial for trial in self.sweep.trials if self.outcomes.get(trial.number)])
+        write_json(path, made)
         return made
 
     def _place(self, trial: Trial) -> Path:
@@ -207,6 +209,19 @@ class Running:
         made |= {"versions": versions(), "machine": machine()}
         write_json(self.folder / state.NAME, made)
         return made
+
+
+def searched(winner: Trial, tried: Sequence[Trial]) -> dict[str, Any]:
+    """What a comparison has to know of a search: how many trials the winner's method had, and at which rates.
+
+    Trials of other methods, or on other backbones, are no budget of this one's.
+    """
+    own = [
+        trial.config
+        for trial in tried
+        if (trial.config.method.name, trial.config.backbone) == (winner.config.method.name, winner.config.backbone)
+    ]
+    return {"trials": len(own), "learning_rates": sorted({config.training.learning_rate for config in own})}
 
 
 def _winner(trial: Trial, outcome: Outcome, result: dict[str, Any] | None) -> dict[str, Any]:

@@ -21,15 +21,15 @@ OF_THE_COMPILER = (r"The \.grad attribute of a Tensor that is not a leaf", r"`to
 
 
 @contextmanager
-def compiled(backbone: Backbone, wanted: bool = True) -> Iterator[int]:
+def compiled(backbone: Backbone | None) -> Iterator[int]:
     """The backbone's norms and self-standing feed-forwards compiled in the block, for any length; how many they are.
 
-    None where it is not `wanted`.
+    Nothing is where there is no backbone.
 
     **Raises** `ForewordError` where there is no C++ compiler, which `torch.compile` needs on a CPU; `Unsupported` for a
     backbone whose layers' parts could not be seen.
     """
-    if not wanted:
+    if backbone is None:
         yield 0
         return
     with warnings.catch_warnings():

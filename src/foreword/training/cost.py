@@ -1,4 +1,4 @@
-"""What a step must compute: floating-point operations of the matrix products, and the memory that it holds.
+"""What a step must compute: floating-point operations of the matrix products.
 
 Element-wise work is left out of the operations, so a time that follows from them is a floor.
 """
@@ -166,17 +166,6 @@ def layer_parameters(assembly: Assembly) -> int:
     embeddings = {id(m.weight) for m in assembly.backbone.trunk.modules() if isinstance(m, nn.Embedding)}
     matrices = (p for n, p in assembly.backbone.trunk.named_parameters() if p.ndim == 2 and not n.startswith("pooler."))
     return sum(p.numel() for p in matrices if id(p) not in embeddings)
-
-
-def memory(assembly: Assembly, train: Sequence[Item], lowest: int | None) -> float:
-    """Bytes: weights, the optimiser's state, and what the backward pass keeps of one piece."""
-    geometry, config = assembly.backbone.geometry, assembly.config.training
-    trained = sum(p.numel() for p in assembly.trained().values())
-    longest = max((item.tokens * len(item.rows) for item in train), default=0)
-    tokens = min(config.batch_size * longest, max(config.max_tokens, longest))
-    # per token and layer: about 8 states of width H in attention and 3 of the feed-forward's 4 H
-    kept = 20 * geometry.hidden * (geometry.layers - (lowest if lowest is not None else geometry.layers - 1))
-    return 4.0 * (geometry.parameters + 4 * trained + tokens * kept)
 
 
 def matrix_rate() -> float:

@@ -341,7 +341,7 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """
     for loop in loops:
         loop.prepare(resume)
-    with compiled(loops[0].bank.backbone, any(loop.config.compile for loop in loops)), _stoppable() as asked_to_stop:
+    with compiled(next((o.bank.backbone for o in loops if o.config.compile), None)), _stoppable() as asked_to_stop:
         while active := [loop for loop in loops if loop.active]:
             step_together(active)
             if len(loops) == 1 and loops[0].failure is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from foreword.assembly import Assembly
 from foreword.batch import Item
 from foreword.tasks.base import Task
-from foreword.training.cost import cost_of, lowest_layer, matrix_rate, memory
+from foreword.training.cost import cost_of, lowest_layer, matrix_rate
 from foreword.training.loop import schedule_of
+from foreword.training.memory import Memory, memory_of
+from foreword.training.memory import together as memory_together
 from foreword.training.route import WHOLE, Route
 
 OVERHEAD = 1.4
@@ -18,7 +20,7 @@ OVERHEAD = 1.4
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a run; `seconds` and `memory_mb` are estimates.
+    """The plan of a run; `seconds` and `memory` are estimates, the memory that of all `together` runs of one pass.
 
     `gradient_layers`: the layers that a gradient runs through, first and last; None where it runs through none.
     `tokens`: mean length of a training row as it is run, with the virtual tokens that are run in it. `tflops`: of
@@ -43,14 +45,21 @@ class Plan:
     route: str
     reads: str
     logits: str
+    compiled: bool
     tflops: float
     machine_gflops: float
     seconds: float
-    memory_mb: float
+    memory: Memory
+    together: int = 1
+
+    @property
+    def memory_mb(self) -> float:
+        """What the process holds at the most, as `peak_memory_mb` of the run's record says when it is done."""
+        return round(self.memory.peak / 2**20, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return {**asdict(self), "memory": self.memory.to_dict(), "memory_mb": self.memory_mb}
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as names and readable values."""
@@ -70,7 +79,9 @@ class Plan:
             ("kept", self.route),
             ("reads", self.reads),
             ("logits", self.logits),
-            ("expected", f"{minutes} min {seconds} s at {self.machine_gflops:.0f} GF/s, {self.memory_mb:,.0f} MB"),
+            *([("compiled", "norms and feed-forwards, in the first steps")] if self.compiled else []),
+            ("expected", f"{minutes} min {seconds} s at {self.machine_gflops:.0f} GF/s"),
+            ("memory", self.memory.told + (f" (all {self.together} runs)" if self.together > 1 else "")),
         ]
 
 
@@ -105,11 +116,18 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         if assembly.backbone.two_stacks
         else _reads(cost.read, assembly.readout.stop or geometry.layers, geometry.layers, route, assembly.reader.task),
         logits=_logits(assembly),
+        compiled=assembly.config.training.compile,
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),
         seconds=round(flops / rate * OVERHEAD, 1),
-        memory_mb=round(memory(assembly, train, lowest) / 2**20, 1),
+        memory=memory_of(assembly, route, train, validation),
     )
+
+
+def together(plans: Sequence[Plan]) -> list[Plan]:
+    """The plans of runs that share a pass, each with the memory of all."""
+    memory = memory_together([plan.memory for plan in plans])
+    return [replace(plan, memory=memory, together=len(plans)) for plan in plans]
 
 
 def _reads(places: int, run: int, layers: int, route: Route, task: Task) -> str:

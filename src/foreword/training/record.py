@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from foreword.evaluation.measuring import majority
 from foreword.evaluation.scoring import Scored
 from foreword.tasks.base import Task
 from foreword.training.checkpoint import Progress
+from foreword.training.memory import highest
 from foreword.training.plan import Plan
 from foreword.training.source import source_hash
 from foreword.whole import put
@@ -44,7 +43,6 @@ def record(
 ) -> dict[str, Any]:
     """The run's result as plain data. `rows`: of the training split that were used; `cut`: what was cut, by split."""
     config = assembly.config
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "schema": SCHEMA,
         "task": dataset.name,
@@ -69,7 +67,7 @@ def record(
         "seconds": round(progress.seconds, 2),
         "scoring_seconds": round(scoring_seconds, 2),
         "cut": dict(cut),
-        "peak_memory_mb": round(peak, 1),
+        "peak_memory_mb": round(highest() / 2**20, 1),
         "parameters": {
             "trained": plan.trained_parameters,
             "stored": plan.stored_parameters,

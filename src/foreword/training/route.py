@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,7 @@ class Route:
     """How a run goes.
 
     `layer`: where a kept trunk ends. `front`: what all rows begin with. `why`: for the plan. `ready`: whether what is
-    kept lies there already.
+    kept lies there already; `size`: how many bytes of it this run reads.
     """
 
     kind: Literal["whole", "trunk", "documents", "front"] = "whole"
@@ -45,6 +46,7 @@ class Route:
     wanted: states.Wanted | None = None
     why: str = "every layer is run for every row"
     ready: bool = False
+    size: int = 0
 
     def compiled(self, backbone: Backbone, injection: Injection) -> Injection:
         """The injection as the shortened rows see it: what stands in front of all of them becomes key/values."""
@@ -78,15 +80,8 @@ def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = 
 
     `advance` is told of rows that are run for the cache, when it is made.
     """
-    if route.kind == "whole":
-        return splits
-    if route.kind == "front":
-        assert route.front is not None
-        size, used = len(route.front), _used(route.front)
-        return {
-            split: [_shortened(item, [size] * len(item.rows), used) for item in items]
-            for split, items in splits.items()
-        }
+    if route.wanted is None:
+        return {split: _without_front(route, items) for split, items in splits.items()}
     return {split: _kept(route, assembly, items, advance) if items else [] for split, items in splits.items()}
 
 
@@ -111,10 +106,10 @@ def _trunk(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row
     )
     if reason := states.room(wanted, sets):
         return Route(why=f"layers 0 to {layer - 1} could be kept, but {reason}")
-    ready, size = all(states.is_kept(wanted, rows) for rows in sets), sum(map(wanted.bytes, sets)) / 1e6
+    ready, size = all(states.is_kept(wanted, rows) for rows in sets), sum(map(wanted.bytes, sets))
     done = "lie ready" if ready else "are run once"
-    why = f"layers 0 to {layer - 1} {done} for all rows ({size:,.0f} MB, {precision})"
-    return Route("trunk", layer, None, wanted, why, ready)
+    why = f"layers 0 to {layer - 1} {done} for all rows ({size / 1e6:,.0f} MB, {precision})"
+    return Route("trunk", layer, None, wanted, why, ready, size)
 
 
 def _causal(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Row]]) -> Route:
@@ -134,11 +129,12 @@ def _causal(assembly: Assembly, injection: Injection, sets: Sequence[Sequence[Ro
     documents = [[_head(row, _frozen(row)) for row in one] for one in sets]
     if reason := states.room(wanted, documents):
         return Route(why=f"the text before the prompt could be kept, but {reason}")
-    ready, size = all(states.is_kept(wanted, one) for one in documents), sum(map(wanted.bytes, documents)) / 1e6
+    ready, size = all(states.is_kept(wanted, one) for one in documents), sum(map(wanted.bytes, documents))
     tokens = sum(_frozen(row) for row in rows) / len(rows)
     done = "lie ready" if ready else "are made once"
-    why = f"key/values of the text before the prompt ({tokens:.0f} tokens a row) {done} ({size:,.0f} MB, {precision})"
-    return Route("documents", 0, None, wanted, why, ready)
+    told = f"({size / 1e6:,.0f} MB, {precision})"
+    why = f"key/values of the text before the prompt ({tokens:.0f} tokens a row) {done} {told}"
+    return Route("documents", 0, None, wanted, why, ready, size)
 
 
 def _reads_few(assembly: Assembly, splits: Splits) -> bool:
@@ -192,6 +188,13 @@ def _in_front(backbone: Backbone, injection: Injection, front: Row) -> Injection
     )
 
 
+def _without_front(route: Route, items: Sequence[Item]) -> list[Item]:
+    if route.front is None:
+        return list(items)
+    size, used = len(route.front), _used(route.front)
+    return [_shortened(item, [size] * len(item.rows), used) for item in items]
+
+
 def _used(front: Row) -> int:
     """How many virtual tokens stand in the front; they are the first ones."""
     return max((*front.soft, -1)) + 1
@@ -221,7 +224,7 @@ def largest_error(route: Route, splits: Splits) -> float | None:
     """What float16 loses at the most, against the root mean square of what is kept; None where nothing is kept so."""
     if route.wanted is None or route.wanted.precision == "float32":
         return None
-    sets = [_rows_of(route, items) for items in splits.values() if items]
+    sets = [rows_of(route, items) for items in splits.values() if items]
     return max(states.error_of(route.wanted, rows) for rows in sets)
 
 
@@ -230,10 +233,22 @@ def largest_error(route: Route, splits: Splits) -> float | None:
 
 def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Advance) -> list[Item]:
     assert route.wanted is not None
-    trunk, rows = route.kind == "trunk", _rows_of(route, items)
-    make = _run_trunk if trunk else _run_documents
-    found = states.kept(route.wanted, rows, lambda: make(route, assembly, rows, advance))
-    arrays, routed = iter(found.arrays), []
+    rows = rows_of(route, items)
+    found = states.kept(route.wanted, rows, lambda: produced(route, assembly, rows, advance))
+    return _with(route, items, found.arrays)
+
+
+def likened(route: Route, items: Sequence[Item]) -> list[Item]:
+    """The items as the route has them, of the right sizes, with zeros for what would be kept; nothing is made."""
+    if route.wanted is None:
+        return _without_front(route, items)
+    whole = np.zeros((max((len(row) for row in rows_of(route, items)), default=0), route.wanted.width), np.float32)
+    return _with(route, items, [whole[: len(row)] for row in rows_of(route, items)])
+
+
+def _with(route: Route, items: Sequence[Item], kept: Sequence[np.ndarray]) -> list[Item]:
+    """The items with one array a row of what is kept."""
+    arrays, routed, trunk = iter(kept), [], route.kind == "trunk"
     for item in items:
         own = tuple(next(arrays) for _ in item.rows)
         if trunk:
@@ -243,10 +258,17 @@ def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Adva
     return routed
 
 
-def _rows_of(route: Route, items: Sequence[Item]) -> list[Row]:
+def rows_of(route: Route, items: Sequence[Item]) -> list[Row]:
     """The rows that are kept, or the part of them that is."""
     rows = [row for item in items for row in item.rows]
     return rows if route.kind == "trunk" else [_head(row, _frozen(row)) for row in rows]
+
+
+def produced(
+    route: Route, assembly: Assembly, rows: Sequence[Row], advance: Advance = lambda done, of: None
+) -> Iterator[tuple[int, Tensor]]:
+    """What is kept of each row, with the row's number; `rows` are those of `rows_of`."""
+    return (_run_trunk if route.kind == "trunk" else _run_documents)(route, assembly, rows, advance)
 
 
 @torch.no_grad()

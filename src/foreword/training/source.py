@@ -26,7 +26,14 @@ DECIDING = (
     "training",
 )
 """Files and folders of the package on which a run's numbers depend, its settings aside, which a result holds itself."""
-ASIDE = ("evaluation/report.py", "evaluation/statistics.py", "training/record.py", "training/source.py")
+ASIDE = (
+    "evaluation/report.py",
+    "evaluation/statistics.py",
+    "training/live.py",
+    "training/memory.py",
+    "training/record.py",
+    "training/source.py",
+)
 DIGITS = 12
 
 

@@ -97,11 +97,13 @@ def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[s
         if adapter.leading == len(words):
             own = soft.vectors[adapter.leading :]
             return Injection(soft=SoftTokens(own)), {"name": "prompt-tuning", "num_virtual_tokens": len(own)}, notes
-        if backbone.kind == "masked":
+        if backbone.kind != "causal":
+            reads = ", where its own classifier reads one of them," if backbone.kind == "masked" else ""
             raise Unsupported(
-                f"PEFT's virtual tokens stand in front of {backbone.tokenizer.cls_token}, where its own classifier "
-                "reads one of them, and a foreword's behind it",
-                do="use prefix tuning on encoders; read_peft and layout.in_front give PEFT's places to your own code",
+                f"PEFT's virtual tokens stand in front of {backbone.tokenizer.cls_token}{reads} and a foreword's "
+                "behind it",
+                do=("use prefix tuning on encoders; " if reads else "")
+                + "read_peft and layout.in_front give PEFT's places to your own code",
             )
         injection = compiled(soft, backbone)
         notes.append(

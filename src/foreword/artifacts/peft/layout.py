@@ -44,6 +44,7 @@ def in_front(row: Row, count: int) -> Row:
         types=(0,) * count + row.types,
         cls=None if row.cls is None else row.cls + count,
         answers=tuple(place + count for place in row.answers),
+        border=None if row.border is None else row.border + count,
     )
 
 

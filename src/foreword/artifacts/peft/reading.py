@@ -18,6 +18,7 @@ from foreword.errors import ArtifactError, ForewordError, Unsupported, did_you_m
 from foreword.injections import Injection, KeyValues, SoftTokens
 
 PROMPT = "prompt_embeddings"
+SOFT = ("PROMPT_TUNING", "P_TUNING")
 HEADS = ("classifier", "score", "qa_outputs")
 """What PEFT stores beside the adapter without being asked."""
 WINDOWED = (
@@ -26,9 +27,12 @@ WINDOWED = (
 )
 
 
-TWO_STACKS = "stores numbers that it does not use, and reaches no other place than one: it is not exchanged"
-"""A prompt is stored twice and put in front of the encoder once; a prefix is the decoder's own attention's, and with an
-even number of layers half of its rows are in none (peft 0.21)."""
+TWO_STACKS = (
+    "stands in front of the decoder as text does: BART's decoder is moved by it, and T5's bias by distance falls on "
+    "its keys. No key/values here do that, so it is not exchanged"
+)
+"""And layers share rows; with an even number of them, half of the rows are in none (peft 0.21)."""
+TWICE = "PEFT stores the prompt of an encoder-decoder twice over and uses the first half, in front of the encoder"
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,13 @@ def read_peft(folder: str | Path, backbone: Backbone) -> PeftAdapter:
     two = task_type == "SEQ_2_SEQ_LM" or config.get("num_transformer_submodules") not in (None, 1)
     if two and not backbone.two_stacks:
         raise Unsupported("the checkpoint is for an encoder-decoder", where=str(folder), do="name its base model")
-    if backbone.two_stacks and kind not in ("LORA", "IA3"):
+    if backbone.two_stacks and kind == "PREFIX_TUNING":
         raise Unsupported(f"PEFT's {kind} on an encoder-decoder {TWO_STACKS}", where=str(folder), do="use PEFT for it")
+    if backbone.two_stacks and kind in SOFT and task_type != "SEQ_2_SEQ_LM":
+        raise Unsupported(
+            f"PEFT's {kind} of an encoder-decoder is read for the task type SEQ_2_SEQ_LM, and this is {task_type}",
+            where=str(folder),
+        )
     tensors, metadata = read_tensors(folder)
     try:
         injection = READERS[kind](config, tensors, backbone)
@@ -81,12 +90,14 @@ def read_peft(folder: str | Path, backbone: Backbone) -> PeftAdapter:
     notes = [f"trained on {base}, says PEFT, and records no fingerprint: that {backbone.name} is it is taken on trust"]
     if injection.key_values is not None and backbone.windowed:
         notes.append(WINDOWED)
+    if backbone.two_stacks and injection.soft is not None:
+        notes.append(TWICE)
     return PeftAdapter(kind, task_type, injection, readout, config, leading, tuple(notes))
 
 
 def _soft(config: Mapping[str, Any], tensors: dict[str, Tensor], backbone: Backbone) -> Injection:
     """`prompt_embeddings` `[P, E]`; a prompt encoder is not stored, only what it gave."""
-    vectors, geometry = _prompt(config, tensors), backbone.geometry
+    vectors, geometry = _prompt(config, tensors, twice=backbone.two_stacks), backbone.geometry
     if vectors.shape[1] != geometry.embedding:
         raise ArtifactError(
             f"the virtual tokens are {vectors.shape[1]} wide, and {backbone.name}'s word embeddings are "
@@ -112,11 +123,13 @@ def _prefix(config: Mapping[str, Any], tensors: dict[str, Tensor], backbone: Bac
     return Injection(key_values=table, position_offset=len(matrix))
 
 
-def _prompt(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Tensor:
-    """Takes `prompt_embeddings` out of the tensors."""
+def _prompt(config: Mapping[str, Any], tensors: dict[str, Tensor], *, twice: bool = False) -> Tensor:
+    """Takes `prompt_embeddings` out of the tensors: P rows, of which PEFT may have written twice as many (`TWICE`)."""
     if PROMPT not in tensors:
         raise ArtifactError(f"the checkpoint has no tensor {PROMPT}; it has {', '.join(sorted(tensors)) or 'none'}")
     prompt, stated = tensors.pop(PROMPT), config.get("num_virtual_tokens")
+    if twice and prompt.ndim == 2 and stated is not None and len(prompt) == 2 * stated:
+        prompt = prompt[:stated].contiguous()
     if prompt.ndim != 2 or not len(prompt) or stated not in (None, len(prompt)):
         raise ArtifactError(
             f"{PROMPT} has the shape {tuple(prompt.shape)}, and num_virtual_tokens is {stated}",

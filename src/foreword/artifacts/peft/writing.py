@@ -98,9 +98,10 @@ def converted(injection: Injection, backbone: Backbone, soft_kind: SoftKind = "P
     if len(held) > 1:
         kinds = " and ".join(SAID[name] for name in held)
         raise Unsupported(f"the foreword combines {kinds}, and a PEFT checkpoint holds one of them")
-    if backbone.two_stacks and injection.sites is None:
+    if backbone.two_stacks and held[0] in ("key_values", "cross"):
         raise Unsupported(
-            f"PEFT's {SAID[held[0]]} on an encoder-decoder {TWO_STACKS}", do="export a foreword of lora or ia3"
+            f"PEFT's prefix on an encoder-decoder {TWO_STACKS}",
+            do="export a foreword of prompt-tuning, p-tuning, lora or ia3",
         )
     if injection.sites is not None:
         if injection.position_offset:
