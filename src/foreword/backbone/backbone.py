@@ -244,7 +244,7 @@ class Backbone:
 
     @property
     def layers(self) -> Sequence[nn.Module]:
-        """Its layers, bottom first; an encoder's before its decoder's. **Raises** `Unsupported` if they are in no list."""
+        """Its layers, an encoder's before its decoder's. **Raises** `Unsupported` where they are in no list."""
         return self._parts().layers
 
     @cached_property

@@ -176,7 +176,7 @@ def quantile(samples: Sequence[Sample], key: str, share: float) -> float | None:
     wanted, low, below = share * counts[-1], 0.0, 0.0
     for (bound, _), count in zip(bounds, counts, strict=True):
         if count >= wanted:
-            return low if bound == inf else low + (bound - low) * (wanted - below) / (count - below)
+            return low if bound == inf else min(low + (bound - low) * (wanted - below) / (count - below), bound)
         low, below = bound, count
     return low
 
