@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -75,7 +76,10 @@ class Classify(Side):
         self.bank = Bank(backbone)
         for number in range(forewords):
             _put(self.bank, settings, number)
-        rows = [[row_of_text(backbone, text, whole=True) for text in window] for window in texts(settings)]
+        # a template would say where [CLS] stands; it is read there
+        rows = [
+            [replace(row_of_text(backbone, text, whole=True), cls=0) for text in window] for window in texts(settings)
+        ]
         names: list[list[int]] = owners(settings, max(forewords, 1))
         self.windows = [
             [Item((row,), str(name) if forewords else None) for row, name in zip(own, by, strict=True)]
