@@ -142,7 +142,12 @@ def _tiny() -> Any:
     keep_freed_memory()
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(resolve_model("minilm-l6"))
-    size = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+    size: dict[str, Any] = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+    }
     model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=160, **size))
     return Backbone(model, tokenizer, "masked", "tiny")
 
