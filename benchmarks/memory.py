@@ -2,8 +2,9 @@
 
 python -m benchmarks.memory [--case NAME ...] [--json]
 
-What is compared is the most anonymous memory during the run, above what there was when the plan was made. Pages of a
-file that is kept may be in memory or not, and are told apart; with them, the kernel's own high-water mark is given too.
+Each is written to benchmarks/results/memory/. What is compared is the most anonymous memory during the run, above what
+there was when the plan was made. Pages of a file that is kept may be in memory or not, and are told apart; with them,
+the kernel's own high-water mark is given too.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pipe import ROOT, surroundings
+from benchmarks.record import write_json
 
 MB = 2**20
+RESULTS = ROOT / "benchmarks" / "results" / "memory"
 MRPC = {
     "data": {"source": "mrpc", "limit": {"train": 512, "validation": 128, "test": 16}},
     "backbone": "minilm-l6",
@@ -181,6 +184,7 @@ def main(given: Sequence[str] | None = None) -> int:
             continue
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(f"{name}: {found[-1]['error']:+.0%}", file=sys.stderr)
+        write_json(RESULTS / f"{name}.json", found[-1])
     print(json.dumps(found, indent=1) if chosen.json else table(found))
     return 0
 
