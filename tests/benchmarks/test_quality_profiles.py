@@ -135,6 +135,23 @@ def test_a_peer_runs_by_our_recipe_until_the_target(method: str, tiny: dict[str,
     assert f"| PEFT, {method} | no, seed 0: " in page.made(tmp_path / "out")
 
 
+def test_ours_beside_a_peer_ends_at_the_target_too(tiny: dict[str, Any], tmp_path: Path) -> None:
+    changed = {
+        "data": tiny["data"], "backbone": tiny["model"], "template.max_length": 48, "training.evaluate_every": 2,
+        "training.epochs": 2, "training.batch_size": 8,
+    }  # fmt: skip
+    whole = quality.own("p-tuning-v2", 0, 2.0, watch=0.0, **changed)
+    assert [step for step, _, _ in whole["curve"]] == [2, 4, 6] and whole["minutes"] is None
+    seconds = [second for _, second, _ in whole["curve"]]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    early = quality.own("p-tuning-v2", 0, 0.0, watch=0.0, **changed)
+    assert (early["step"], len(early["curve"])) == (2, 1) and early["minutes"] > 0
+    beside = {"kind": "quality-peer", "method": "x", "seed": 0, "test": 0.5, "warnings": [], **early, "ours": whole}
+    theirs, ours = page.table({"target": 2.0, "runs": []}, [beside])[-2:]
+    assert theirs.startswith("| PEFT, x | yes, seed 0 | 0.0 | 2 |") and "| ours beside it, x | no, seed 0: " in ours
+    assert theirs.count("|") == ours.count("|") == 7
+
+
 def test_the_recipes_become_the_peers_settings() -> None:
     assert (quality.settings_of("p-tuning-v2", 3)["tokens"], quality.settings_of("p-tuning", 0)["tokens"]) == (16, 24)
     assert quality.settings_of("p-tuning-v2", 3)["seed"] == 3

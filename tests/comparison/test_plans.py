@@ -83,11 +83,12 @@ def test_what_is_there_is_reused_and_the_rest_is_trained(tmp_path, bert_folder, 
         told.append(name)
         return Silent()
 
-    folders = train_missing(asked(path), reporter).folders
+    runs = train_missing(asked(path), reporter).runs
+    folders = [run.folder for run in runs]
     assert told == ["t-probe, seed 0", "t-v2, seed 0"]
     before = [(folder / "result.json").read_bytes() for folder in folders]
     (folders[1] / "result.json").unlink()
-    assert train_missing(asked(path), reporter).folders == folders
+    assert train_missing(asked(path), reporter).runs == runs
     assert told[2:] == ["t-v2, seed 0"], "the one whose result is gone, from its checkpoint"
     assert (folders[0] / "result.json").read_bytes() == before[0]
     again = json.loads((folders[1] / "result.json").read_bytes())
@@ -105,7 +106,7 @@ def test_a_run_that_fails_is_a_gap_and_the_others_go_on(tmp_path, bert_folder, d
     methods = {"wrong": wrong, "probe": {"method": "linear-probe"}}
     path = plan(tmp_path / "plan.yaml", tasks={"t": values}, methods=methods, folder=str(tmp_path / "runs"))
     made = train_missing(asked(path))
-    assert [folder.name for folder in made.folders] == ["t-probe-seed0"]
+    assert [run.folder.name for run in made.runs] == ["t-probe-seed0"]
     assert len(made.gaps) == 1 and "t-wrong-seed0" in made.gaps[0]
     plan(path, tasks={"t": values}, methods={"wrong": wrong}, folder=str(tmp_path / "runs"))
     with pytest.raises(ForewordError):

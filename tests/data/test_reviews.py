@@ -21,6 +21,16 @@ def test_ratings_become_classes_and_ambiguous_sentences_are_counted(tmp_path):
     assert table.lines == (1, 4, 5)
 
 
+def test_a_sentence_of_any_rating_belongs_to_its_file(tmp_path):
+    for number, name in enumerate(reviews.FILES.values()):
+        (tmp_path / name).write_text(f"1\t0.1\tmeh {number}\r\n2\t-0.9\tbad {number}\r\n")
+    table = reviews.origins(tmp_path)
+    assert [(row["text"], row["label"]) for row in table.rows] == [
+        (f"{word} {number}", name) for number, name in enumerate(reviews.FILES) for word in ("meh", "bad")
+    ]
+    assert table.lines == (1, 2) * 4
+
+
 @pytest.mark.parametrize("line", ["1\t2.0", "1\tgood\ttext", "1\t2.0\ta\tb"])
 def test_a_broken_line_is_told_with_its_number(tmp_path, line):
     path = tmp_path / "a.txt"
@@ -47,10 +57,24 @@ def test_an_unknown_part_names_the_nearest():
 def test_the_real_archive_has_the_documented_counts(part, positive, negative, dropped):
     if not (store.cache_dir() / "packages" / store.VADER.filename).is_file():
         pytest.skip("the reviews are not in the cache: `foreword data show reviews` fetches them")
-    table, left_out = reviews.read(part)
+    table, classes, notes = reviews.read(part)
     labels = [row["label"] for row in table.rows]
-    assert (labels.count("positive"), labels.count("negative"), left_out) == (positive, negative, dropped)
+    assert (labels.count("positive"), labels.count("negative")) == (positive, negative)
+    assert classes == reviews.LABELS and notes[0].startswith(f"{dropped} sentences dropped")
     assert all(row["text"] for row in table.rows)
+
+
+@pytest.mark.real
+def test_of_each_real_sentence_its_origin_may_be_asked():
+    if not (store.cache_dir() / "packages" / store.VADER.filename).is_file():
+        pytest.skip("the reviews are not in the cache: `foreword data show reviews` fetches them")
+    table, classes, _ = reviews.read("origin")
+    counts = {name: [row["label"] for row in table.rows].count(name) for name in classes}
+    assert counts == {"products": 3708, "movies": 10605, "news": 5190, "tweets": 4200}
+    assert len(table.rows) == len(table.lines)
+    dataset = load(DataConfig(source="reviews:origin", limit={"train": 640, "validation": 200, "test": 600}))
+    assert dataset.labels == ("products", "movies", "news", "tweets")
+    assert {example["label"] for example in dataset.rows("train")} == {0, 1, 2, 3}
 
 
 @pytest.mark.real

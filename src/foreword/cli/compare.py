@@ -29,6 +29,7 @@ def compare(
     task: Annotated[str | None, typer.Option(help="One task among the results, by its data's name.")] = None,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     seeds: Annotated[str | None, typer.Option(help="Seeds to train recipes with, such as 0,1,2.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Copy the results of what is trained into this folder too.")] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Resamples and exchanges of the tests.")] = 10_000,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown.")] = None,
@@ -51,7 +52,7 @@ def compare(
 
     if split not in ("test", "validation"):
         raise ConfigError(f"there is no split '{split}'", where="--split", do="write test or validation")
-    places, failed = _trained(what, seeds)
+    places, failed = _trained(what, seeds, keep)
     found = read(places)
     gaps = (*failed, *found.gaps)
     if recipe:
@@ -74,7 +75,7 @@ def compare(
         _show(made, gaps, outputs)
 
 
-def _trained(what: Sequence[Path], seeds: str | None) -> tuple[list[Path], Sequence[str]]:
+def _trained(what: Sequence[Path], seeds: str | None, keep: Path | None) -> tuple[list[Path], Sequence[str]]:
     """The given results, and the folders of those runs that the YAML files among them ask for, trained by now.
 
     And what hindered those that could not be trained.
@@ -85,14 +86,16 @@ def _trained(what: Sequence[Path], seeds: str | None) -> tuple[list[Path], Seque
     plans = [path for path in what if path.suffix in YAMLS]
     places = [path for path in what if path not in plans]
     if not plans:
-        if seeds is not None:
-            raise ConfigError("--seeds are for recipes, and none is given", do="leave it out, or give a YAML file")
+        if seeds is not None or keep is not None:
+            option = "--keep is" if seeds is None else "--seeds are"
+            raise ConfigError(f"{option} for recipes, and none is given", do="leave it out, or give a YAML file")
         return places, ()
     from foreword.comparison.plan import asked
 
     runs = [one for path in plans for one in asked(path, several(None, seeds) or None)]
     from foreword.cli import render
     from foreword.comparison.running import train_missing
+    from foreword.sweep.chosen import choose
 
     bars: list[render.Bar] = []
 
@@ -102,8 +105,10 @@ def _trained(what: Sequence[Path], seeds: str | None) -> tuple[list[Path], Seque
         return bars[-1]
 
     try:
-        made = train_missing(runs, bar)
-        return [*places, *made.folders], made.gaps
+        chosen = choose(runs, bar)
+        made = train_missing(chosen.asked, bar)
+        found = [run.folder for run in made.runs] if keep is None else made.keep(keep)
+        return [*places, *found], (*chosen.gaps, *made.gaps)
     finally:
         _close(bars)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,39 @@ class Plan(Settings):
 
     `tasks` and `methods`: names, each with fields of a recipe, or with a recipe's file; a method's fields go over its
     task's. `budget`: fields of `training` that all runs share, such as `max_steps`. `folder`: where the runs are kept.
+
+    A method may have a `space` of values that are searched on each task, as those of a sweep: all with as many trials
+    (`search`, a grid unless told otherwise), by the validation rows and with the first seed.
     """
 
     methods: dict[str, str | Values] = Field(min_length=1)
     tasks: dict[str, str | Values] = Field(default={"": {}}, min_length=1)
     seeds: list[int] = Field(default=[0], min_length=1)
     budget: Values = {}
+    search: Values = {}
     folder: str = "runs/compare"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One run that a plan asks for: its settings as plain values, and its folder."""
+    """One run that a plan asks for: its settings as plain values, its folder, and the file of a result that is kept.
+
+    `space`, `search`: what is to be searched before it is run, by its task and method's first seed. `searched`: what
+    its result tells of a search that is over.
+    """
 
     name: str
     settings: Values
     folder: Path
+    kept: str
+    space: Values = field(default_factory=dict)
+    search: Values = field(default_factory=dict)
+    searched: Values = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.settings["seed"])
 
 
 def read_yaml(path: Path) -> Values:
@@ -61,7 +78,7 @@ def asked(path: Path, seeds: Sequence[int] | None = None) -> list[Asked]:
     if "methods" not in values:
         own = [int(values.get("seed", 0))] if seeds is None else list(seeds)
         name = f"{path.absolute().parent.name}-{path.stem}"
-        return [_asked(name, values, seed, Path("runs/compare")) for seed in own]
+        return [_asked(name, name, values, seed, Path("runs/compare")) for seed in own]
     if seeds is not None:
         raise ConfigError("a comparison names its own seeds", where=str(path), do="leave out --seeds")
     plan = build(Plan, values, where=str(path))
@@ -72,8 +89,12 @@ def asked(path: Path, seeds: Sequence[int] | None = None) -> list[Asked]:
         for method, of_method in plan.methods.items():
             merged = merge(_values(of_task, path), _values(of_method, path))
             merged = merge(merged, {"training": plan.budget}) if plan.budget else merged
-            name = f"{task}-{method}" if task else method
-            made += [_asked(name, merged, seed, Path(plan.folder)) for seed in plan.seeds]
+            space, name = merged.pop("space", {}), f"{task}-{method}" if task else method
+            kept = f"{task}/{method}" if task else method
+            runs = [_asked(name, kept, merged, seed, Path(plan.folder)) for seed in plan.seeds]
+            made += (
+                [replace(run, space=space, search={"kind": "grid", **plan.search}) for run in runs] if space else runs
+            )
     return made
 
 
@@ -101,5 +122,5 @@ def _values(given: str | Values, plan: Path) -> Values:
     return read_yaml(found)
 
 
-def _asked(name: str, values: Mapping[str, Any], seed: int, folder: Path) -> Asked:
-    return Asked(name, {**values, "seed": seed}, folder / f"{name}-seed{seed}")
+def _asked(name: str, kept: str, values: Mapping[str, Any], seed: int, folder: Path) -> Asked:
+    return Asked(name, {**values, "seed": seed}, folder / f"{name}-seed{seed}", f"{kept}-seed{seed}.json")

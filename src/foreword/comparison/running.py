@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,22 @@ from foreword.comparison.plan import Asked
 from foreword.config import RunConfig, build, load
 from foreword.errors import ConfigError, ForewordError, Interrupted
 from foreword.training.loop import Reporter, Silent
+from foreword.training.record import write_json
+from foreword.whole import put
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The folders of all runs that have a result now, and what hindered the others."""
+    """All runs that have a result now, and what hindered the others."""
 
-    folders: tuple[Path, ...]
+    runs: tuple[Asked, ...]
     gaps: tuple[str, ...] = ()
+
+    def keep(self, place: Path) -> list[Path]:
+        """Copy every result below `place`, by task, method and seed; the files."""
+        for one in self.runs:
+            put(place / one.kept, (one.folder / "result.json").read_bytes())
+        return [place / one.kept for one in self.runs]
 
 
 def train_missing(asked: Sequence[Asked], reporter: Callable[[str], Reporter] = lambda name: Silent()) -> Trained:
@@ -48,8 +57,19 @@ def train_missing(asked: Sequence[Asked], reporter: Callable[[str], Reporter] = 
                 failed[one.folder] = error
     if len(failed) == len(asked):
         raise next(iter(failed.values()))
+    for one in asked:
+        if one.searched and one.folder not in failed:
+            _tell(one)
     gaps = tuple(f"{folder}: {error.what}" for folder, error in failed.items())
-    return Trained(tuple(one.folder for one in asked if one.folder not in failed), gaps)
+    return Trained(tuple(one for one in asked if one.folder not in failed), gaps)
+
+
+def _tell(one: Asked) -> None:
+    """What was searched for a run, in its result."""
+    path = one.folder / "result.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record.get("search") != one.searched:
+        write_json(path, {**record, "search": one.searched})
 
 
 def _is_done(folder: Path, config: RunConfig) -> bool:

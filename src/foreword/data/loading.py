@@ -116,9 +116,8 @@ def _read(config: DataConfig, task: Task) -> Raw:
 
 def _named(name: str, part: str, config: DataConfig, task: Task) -> Raw:
     if name == "reviews":
-        table, dropped = reviews.read(part or "products")
-        note = f"{dropped} sentences dropped as ambiguous (mean rating within {reviews.AMBIGUOUS} of 0)"
-        return Raw({"train": table}, f"vaderSentiment, {part or 'products'}", reviews.LABELS, notes=(note,))
+        table, classes, notes = reviews.read(part or "products")
+        return Raw({"train": table}, f"vaderSentiment, {part or 'products'}", classes, notes=notes)
     if part and name != "lama":
         raise DataError(f"the set '{name}' has no parts, so '{name}:{part}' is unknown", do=f"write '{name}'")
     folder = find_folder(name)
