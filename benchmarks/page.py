@@ -255,11 +255,11 @@ def table(found: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> list[
             f"| ours, {recipe} | {len(got)} of {len(runs)} seeds | {told} | {steps} | {whole}{beside} | {test:.4f} |"
         )
     for one in peers:
-        test = f"{one['test']:.4f}"
-        lines.append(f"| PEFT, {one['method']} | {_verdict(one, one['seed'])} | {one['minutes_in_all']:.1f} | {test} |")
+        end = f"{one['minutes_in_all']:.1f} | {one['test']:.4f} |"
+        lines.append(f"| PEFT, {one['method']} | {_verdict(one, one['seed'])} | {end}")
         if "ours" in one:
-            whole = f"{one['ours']['minutes_in_all']:.1f}"
-            lines.append(f"| ours beside it, {one['method']} | {_verdict(one['ours'], one['seed'])} | {whole} | |")
+            end = f"{one['ours']['minutes_in_all']:.1f} | |"
+            lines.append(f"| ours beside it, {one['method']} | {_verdict(one['ours'], one['seed'])} | {end}")
     return lines
 
 
