@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from foreword.backbone.attention import LayerPrefix, Prefix
 from foreword.backbone.backbone import Backbone
 from foreword.backbone.fitting import check_fits
+from foreword.backbone.lines import Lines
 from foreword.backbone.sited import Twins
 from foreword.batch import Batch
 from foreword.errors import ConfigError
@@ -34,7 +35,8 @@ class Entry:
 class Bank:
     """Forewords by name, over one backbone.
 
-    `whole`: run every layer for every place, also where only a few are read; the same comes out, more slowly.
+    `whole`: run every layer for every place, also for padding and where only a few places are read; the same comes out,
+    more slowly.
     """
 
     def __init__(self, backbone: Backbone, *, whole: bool = False) -> None:
@@ -166,6 +168,7 @@ class Bank:
                 states=batch.states,
                 twins=self.twins_of(batch),
             )
+        twins = self.twins_of(batch)
         return self.backbone.forward(
             self.embeds(batch),
             batch.mask,
@@ -175,9 +178,16 @@ class Bank:
             start=batch.start,
             states=batch.states,
             read=None if self.whole else read,
-            twins=self.twins_of(batch),
+            twins=twins,
             border=batch.border,
+            lines=None if twins is not None else self._lines(batch),
         )
+
+    def _lines(self, batch: Batch) -> Lines | None:
+        """How the rows can be run without padding. Not in training, whose batches are of similar length anyway."""
+        if self.whole or torch.is_grad_enabled() or batch.start or batch.border is not None:
+            return None
+        return self.backbone.lines(batch.mask)
 
     def _prefix_of(self, batch: Batch) -> Prefix | None:
         """The rows' key/values: their foreword's, and those of a text that was run before them."""

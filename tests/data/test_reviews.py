@@ -72,7 +72,7 @@ def test_of_each_real_sentence_its_origin_may_be_asked():
     counts = {name: [row["label"] for row in table.rows].count(name) for name in classes}
     assert counts == {"products": 3708, "movies": 10605, "news": 5190, "tweets": 4200}
     assert len(table.rows) == len(table.lines)
-    dataset = load(DataConfig(source="reviews:origin", limit={"train": 640, "validation": 200, "test": 600}))
+    dataset = load(DataConfig(source="reviews:origin", limit={"train": 480, "validation": 200, "test": 500}))
     assert dataset.labels == ("products", "movies", "news", "tweets")
     assert {example["label"] for example in dataset.rows("train")} == {0, 1, 2, 3}
 

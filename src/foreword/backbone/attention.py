@@ -8,7 +8,7 @@ through a global, so that a recomputed layer sees what the first run saw.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from torch.nn.functional import pad
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
+
+from foreword.backbone.lines import Lines
 
 NAME = "foreword"
 
@@ -58,7 +60,7 @@ class Prefix:
     an encoder L more than that. `recorded` collects `[B, K, T, D]` keys and values in the order in which attention
     runs. The rest is for runs of a part of the trunk (`foreword.backbone.passage`): `fed` `[B, T, H]`, the states that
     the first layer run gets; `read` `[B, A]`, the places that the last layer is read at (-1 for none); `catching` and
-    `taken`, how that layer is narrowed to them.
+    `taken`, how that layer is narrowed to them; `lines`, how the rows lie end to end, where they do.
     """
 
     slots: Mapping[nn.Module, int]
@@ -68,8 +70,10 @@ class Prefix:
     read: Tensor | None = None
     catching: bool = False
     taken: Taken | None = None
+    lines: Lines | None = None
     _masks: dict[tuple[int, ...], Tensor | None] = field(default_factory=dict)
     _kept: list[Tensor | None] = field(default_factory=list)
+    _stood: Prefix | None = field(default=None, init=False, repr=False)
 
     def mask(
         self, mask: Tensor | None, visible: Tensor | None, query: Tensor, key: Tensor, prefix: int, causal: bool
@@ -84,6 +88,12 @@ class Prefix:
             self._masks[token] = self._extend(mask, visible, query, key, prefix, causal)
             self._kept += [mask, visible]  # so that their ids are not taken by others
         return self._masks[token]
+
+    def standing(self) -> Prefix:
+        """The same for rows that stand; made once for all layers, which share its masks."""
+        if self._stood is None:
+            self._stood = replace(self, lines=None)
+        return self._stood
 
     @staticmethod
     def _extend(
@@ -115,6 +125,8 @@ def attend(
             key, value, attention_mask = foreword.taken.keys, foreword.taken.values, foreword.taken.mask
             kwargs["is_causal"] = False
             return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        if foreword.lines is not None:
+            return _in_rows(module, query, key, value, foreword, foreword.lines, **kwargs)
         if foreword.recorded is not None:
             foreword.recorded.append((module, key, value))
         here = foreword.layers.get(foreword.slots.get(module, -1))
@@ -132,6 +144,16 @@ def attend(
         if foreword.catching:
             raise Caught(key, value, attention_mask, getattr(module, "is_causal", True))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def _in_rows(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, foreword: Prefix, lines: Lines, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """`attend` for `[1, heads, N, D]` of rows that lie end to end: `[1, N, heads, D]`."""
+    query, key, value = (lines.stand(part.transpose(1, 2)).transpose(1, 2) for part in (query, key, value))
+    mask = lines.mask(getattr(module, "is_causal", True))
+    out, _ = attend(module, query, key, value, mask, foreword=foreword.standing(), **kwargs)
+    return lines.lay(out), None
 
 
 AttentionInterface.register(NAME, attend)

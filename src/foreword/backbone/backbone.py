@@ -21,6 +21,7 @@ from foreword.backbone.heads import bias_of, features_of, last_matrix
 from foreword.backbone.identity import arguments, owners
 from foreword.backbone.identity import fingerprint as fingerprint
 from foreword.backbone.int8 import round_layers
+from foreword.backbone.lines import Lines
 from foreword.backbone.passage import Passages, Reached
 from foreword.backbone.probing import probe, sample_of
 from foreword.backbone.sited import Twins, twins_of
@@ -126,7 +127,7 @@ class Backbone:
         """**Raises** `Unsupported` when the backbone cannot do `what`.
 
         "key_values"; "parts": something may stand in for its layers; "passage": it runs from a layer on, or for a few
-        places; "head".
+        places; "lines": it runs without padding; "head".
         """
         if what in self.refusals:
             raise Unsupported(f"{self.name} ({self.family}) has no support for {what}: {self.refusals[what]}")
@@ -150,6 +151,7 @@ class Backbone:
         read: Tensor | None = None,
         twins: Twins | None = None,
         border: int | None = None,
+        lines: Lines | None = None,
     ) -> Tensor:
         """Run the trunk: `[B, T, H]` last hidden states.
 
@@ -159,7 +161,12 @@ class Backbone:
         From layer `start` on, with `states` `[B, T, H]` as its input (see `states`). With `read`, `[B, A]` places and
         -1 for none, the last layer is run for these alone, and what stands at other places has no meaning. `twins`
         stand in for the layers that have sites. `border`: of an encoder-decoder's places, the first of the decoder's.
+        `lines`: how the tokens of the mask lie end to end, for a run without padding (see `lines`).
         """
+        if lines is not None:
+            prefix = replace(self._carrier(prefix, twins), lines=lines)
+            embeds, mask, positions = (lines.lay(part) for part in (embeds, mask, positions))
+            types = None if types is None else lines.lay(types)
         inputs = self._inputs(embeds, mask, positions, types)
         if self.kind == "causal":
             inputs |= {"past_key_values": cache, "use_cache": cache is not None}
@@ -174,7 +181,12 @@ class Backbone:
             trunk = self._parts().get(start, read=read is not None, twins=twins)
         if prefix is not None:
             inputs["foreword"] = prefix
-        return trunk(**inputs).last_hidden_state
+        hidden = trunk(**inputs).last_hidden_state
+        return hidden if lines is None else lines.stand(hidden)
+
+    def lines(self, mask: Tensor) -> Lines | None:
+        """How the rows of a `[B, T]` mask can be run without padding; None where they cannot, or nothing is gained."""
+        return None if "lines" in self.refusals else Lines.of(mask)
 
     def states(
         self,

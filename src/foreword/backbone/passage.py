@@ -75,13 +75,18 @@ class Read(Stand):
             raise RuntimeError("the last layer has no attention that is routed here")
         except Caught as caught:
             keys, values, mask, causal = caught.keys, caught.values, caught.mask, caught.causal
-        places = foreword.read.clamp(min=0)
-        taken = Taken(keys, values, _mask_at(mask, places, hidden.shape[1], keys.shape[2], causal))
-        narrowed = {name: _at(name, value, places) for name, value in kwargs.items()}
-        given = self.layer(_gather(hidden, places), *args, foreword=replace(foreword, taken=taken), **narrowed)
+        lines, places = foreword.lines, foreword.read.clamp(min=0)
+        width = hidden.shape[1] if lines is None else lines.seen.shape[1]
+        taken = Taken(keys, values, _mask_at(mask, places, width, keys.shape[2], causal))
+        at = places if lines is None else lines.number.gather(1, places)
+        narrowed = {name: _at(name, value, at) for name, value in kwargs.items()}
+        given = self.layer(_gather(hidden, at), *args, foreword=replace(foreword, taken=taken), **narrowed)
         out = given[0] if isinstance(given, tuple) else given
-        out = out * _first(foreword.read)[..., None]
-        whole = torch.zeros_like(hidden).scatter_add(1, places[..., None].expand_as(out), out)
+        read = foreword.read if lines is None else foreword.read.where(lines.seen.gather(1, places), -1)
+        out = out * _first(read)[..., None]
+        if lines is not None:  # what the rows read of one line
+            at, out = at.view(1, -1), out.flatten(0, 1)[None]
+        whole = torch.zeros_like(hidden).scatter_add(1, at[..., None].expand_as(out), out)
         return (whole, *given[1:]) if isinstance(given, tuple) else whole
 
 

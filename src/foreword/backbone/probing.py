@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from foreword.backbone.attention import Prefix
 from foreword.backbone.geometry import Geometry
+from foreword.backbone.lines import Lines
 from foreword.backbone.passage import Passages
 from foreword.errors import Unsupported
 
@@ -69,6 +70,7 @@ def probe(backbone: Backbone, head: bool) -> Geometry:
         raise Unsupported(f"{named} does not give the same on embeddings as on words")
     kv_heads, head_size = _probe_attention(backbone, recorder.recorded or [], sample)
     _probe_parts(backbone, sample, hidden)
+    _probe_lines(backbone, sample)
     _probe_head(backbone, head, sample, hidden)
     return _sizes(backbone, kv_heads, head_size, hidden.shape[-1])
 
@@ -138,6 +140,28 @@ def _probe_parts(backbone: Backbone, sample: Sample, hidden: Tensor) -> None:
         return
     if not _alike(again[:, 1], hidden[:, 1]):
         refusals["parts"] = refusals["passage"] = "a run in parts does not give the same as a whole one"
+
+
+def _probe_lines(backbone: Backbone, sample: Sample) -> None:
+    """Whether rows that lie end to end give the same as rows with padding: a row of three tokens, one of one."""
+    refusals = backbone.refusals
+    if "passage" in refusals:
+        refusals["lines"] = refusals["passage"]
+        return
+    if not backbone._positions or backbone.windowed:
+        what = "its layers count distances by themselves" if backbone.windowed else "it takes no positions"
+        refusals["lines"] = what
+        return
+    ids, positions = sample.ids.expand(2, -1), sample.positions.expand(2, -1)
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]], device=ids.device)
+    embeds, lines = backbone.embed(ids), Lines.of(mask)
+    try:
+        found, expected = (backbone.forward(embeds, mask, positions, lines=own) for own in (lines, None))
+    except Exception as error:
+        refusals["lines"] = _reason(error)
+        return
+    if not _alike(found[mask == 1], expected[mask == 1]):
+        refusals["lines"] = "rows that lie end to end do not give the same as rows with padding"
 
 
 def _stack_sizes(backbone: Backbone) -> tuple[int, ...]:
