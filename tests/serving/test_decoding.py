@@ -20,7 +20,7 @@ from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
 from foreword.serving.prompts import row_of_text
 from foreword.serving.residents import Resident
-from foreword.serving.slots import Slots
+from foreword.serving.slots import Slots, behind
 from foreword.serving.writing import Writing
 from generation.conftest import World
 from support.backbones import tiny
@@ -29,7 +29,8 @@ from .conftest import SOURCES, WRITERS
 from .hearing import Answer, asks, started
 
 
-def test_every_answer_under_random_load_equals_its_own(served):
+@pytest.mark.parametrize("front_places", [64, 9, 0], ids=["copied", "some copied", "shared"])
+def test_every_answer_under_random_load_equals_its_own(served, front_places):
     bank, known = served
     everything = list(asks(bank, known, 120, 1))
     expected = [
@@ -37,7 +38,7 @@ def test_every_answer_under_random_load_equals_its_own(served):
             update={"num_return_sequences": choices}))[0]
         for row, r, options, choices in everything
     ]  # fmt: skip
-    engine, chance = started(bank, slots=7, batch_tokens=128), random.Random(2)
+    engine, chance = started(bank, slots=7, batch_tokens=128, front_places=front_places), random.Random(2)
     try:
         answers = []
         for row, resident, options, choices in everything:
@@ -108,6 +109,39 @@ def test_a_front_is_computed_once_for_all_requests(served, monkeypatch):
     finally:
         engine.stop()
     assert len(runs) == 1 and list(resident.fronts) == [True]
+
+
+@pytest.mark.parametrize("front_places", [64, 0])
+def test_short_fronts_are_copied_to_their_texts_and_long_ones_shared(served, front_places, monkeypatch):
+    bank, known = served
+    resident = known["prompt-text"]
+    seen = []
+    monkeypatch.setattr(
+        Shared, "of", classmethod(lambda cls, fronts, real=Shared.of: seen.append(fronts) or real(fronts))
+    )
+    row = resident.foreword.reader.item(resident.foreword.example(SOURCES[0]), resident.key).rows[0]
+    engine, answer = started(bank, front_places=front_places), Answer()
+    try:
+        engine.submit([Writing(row, resident, GenerationOptions(max_new_tokens=5, eos_token_ids=()), answer.tell)])
+        answer.wait()
+    finally:
+        engine.stop()
+    beginning, *steps = seen  # the beginning runs behind the front in any case
+    assert beginning[0] is not None and len(steps) == 1
+    assert (steps[0][0] is None) == bool(front_places)
+
+
+def test_fronts_stand_before_their_texts_without_a_gap():
+    heads, size = 2, 3
+    texts = torch.randn(3, heads, 4, size), torch.randn(3, heads, 4, size)
+    fronts = [None, *(((torch.randn(heads, n, size),), (torch.randn(heads, n, size),)) for n in (2, 5))]
+    [(keys, values)] = behind([texts], fronts)
+    for which, whole in enumerate((keys, values)):
+        assert torch.equal(whole[0, :, :4], texts[which][0])
+        for row, places in ((1, 2), (2, 5)):
+            assert torch.equal(whole[row, :, :places], fronts[row][which][0])
+            assert torch.equal(whole[row, :, places : places + 4], texts[which][row])
+    assert behind([texts], [None, None, None]) == [texts]
 
 
 def test_a_row_that_begins_otherwise_is_run_whole(served):

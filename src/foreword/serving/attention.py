@@ -32,6 +32,12 @@ class Front:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
 
+    @property
+    def places(self) -> int | None:
+        """P, where all layers have as many."""
+        found = {keys.shape[1] for keys in self.keys}
+        return found.pop() if len(found) == 1 else None
+
 
 @dataclass(frozen=True)
 class Shared:

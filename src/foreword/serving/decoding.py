@@ -28,7 +28,7 @@ from foreword.serving.beginning import Beginning
 from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
 from foreword.serving.residents import Resident
-from foreword.serving.slots import Slots
+from foreword.serving.slots import Slots, behind
 from foreword.serving.writing import Text, Writing, tokens_of
 from foreword.text.rows import Row
 
@@ -94,7 +94,7 @@ class Decoder:
                 do="shorten the prompt, or ask for fewer tokens",
             )
         empty = Slots(backbone.geometry)
-        size = empty.bytes_with([len(job.row) + options.max_new_tokens] * job.choices)
+        size = empty.bytes_with([self._places(job)] * job.choices)
         if size > self.limits.cache_bytes or job.choices > self.limits.slots:
             raise ConfigError("the request needs more memory than all running texts may have", do="ask for less")
 
@@ -158,10 +158,18 @@ class Decoder:
         needs: dict[int, list[int]] = {key: [] for key in self._groups}
         for job in jobs:
             own = needs.setdefault(id(self._weights(job)), [])
-            own += [len(job.rest) + job.options.max_new_tokens] * job.choices
+            own += [self._places(job)] * job.choices
         empty = Slots(self.bank.backbone.geometry)
         slots = {key: self._groups[key].slots if key in self._groups else empty for key in needs}
         return sum(slots[key].bytes_with(own) for key, own in needs.items())
+
+    def _places(self, job: Writing) -> int:
+        """Tokens that a text of the request has at its end, with a copy of its front, whether or not it gets one."""
+        resident = job.resident
+        table = None if resident is None else resident.injection.key_values
+        ahead = len(job.row) - len(job.rest) + (0 if table is None else table.length)
+        copied = ahead if ahead <= self.limits.front_places else 0
+        return copied + len(job.rest) + job.options.max_new_tokens
 
     def cancel_gone(self) -> None:
         """Let go of what nobody waits for any more."""
@@ -213,14 +221,18 @@ class Decoder:
         slots = Slots(self.bank.backbone.geometry, tables[0][0].dtype)
         group = self._groups.setdefault(id(one.weights), _Group(one.weights, slots))
         copies = torch.tensor([row for row, job in enumerate(jobs) for _ in range(job.choices)], device=logits.device)
-        lengths = [len(job.rest) for job in jobs for _ in range(job.choices)]
+        own = [self._own(self._front(job)) for job in jobs for _ in range(job.choices)]
+        ahead = [0 if front is None else front.places or 0 for front in own]
+        lengths = [n + len(jobs[row].rest) for n, row in zip(ahead, copies.tolist(), strict=True)]
         needs = [n + jobs[row].options.max_new_tokens for n, row in zip(lengths, copies.tolist(), strict=True)]
         texts = []
         for job in jobs:
             offset = self.bank.injection(job.owner).position_offset
             texts += [Text(job, n, self.tokenizer, len(job.row) + offset) for n in range(job.choices)]
             job.begun = True
-        group.slots.add([(keys[copies], values[copies]) for keys, values in tables], lengths, needs)
+        tables = [(keys[copies], values[copies]) for keys, values in tables]
+        fronts = [None if front is None else (front.keys, front.values) for front in own]
+        group.slots.add(behind(tables, fronts), lengths, needs)
         group.texts += texts
         self.metrics.batch(len(jobs), len({job.owner for job in jobs}), 1 - float(rows.batch.mask.float().mean()))
         self._write(texts, logits[copies])
@@ -236,6 +248,11 @@ class Decoder:
         if job.behind not in resident.fronts:
             resident.fronts[job.behind] = self._compute(resident, resident.front if job.behind else None)
         return resident.fronts[job.behind]
+
+    def _own(self, front: Front | None) -> Front | None:
+        """The front, if each text has a copy of its own: a short one costs less there than a second attention."""
+        fits = front is not None and front.places is not None and front.places <= self.limits.front_places
+        return front if fits else None
 
     def _compute(self, resident: Resident, front: Row | None) -> Front:
         bank, backbone, table = self.bank, self.bank.backbone, resident.injection.key_values
@@ -278,7 +295,8 @@ class Decoder:
         standing = tuple((text.job.owner, text.job.behind) for text in texts)
         if standing != group.standing:
             group.standing, group.twins = standing, self.bank.twins(owners)
-            group.shared = Shared.of([self._front(text.job) for text in texts])
+            fronts = [self._front(text.job) for text in texts]
+            group.shared = Shared.of([None if self._own(front) else front for front in fronts])
         device = backbone.device
         newest = torch.tensor([[text.ids[-1]] for text in texts], device=device)
         positions = torch.tensor([[text.position + len(text.ids) - 1] for text in texts], device=device)

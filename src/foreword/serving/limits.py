@@ -14,17 +14,19 @@ class Limits(Settings):
 
     Memory: `resident_bytes` of forewords (tensors, and the key/values that stand in front of their requests);
     `cache_bytes` of key/values of running texts; with `packed_weights`, a model that writes has its matrices in memory
-    twice, the second time laid out for steps (`foreword.serving.packing`). Work: `slots` texts are written at a time;
-    `batch_tokens` padded tokens, and `batch_items`, are in one pass; `prefill_tokens` in one while texts are being
-    written, and of a prompt between two of their tokens; `wait_seconds` a batch waits for company. Requests: `queue`
-    may wait; `body_bytes` in length; `inputs` texts in one; `choices` answers to one; `answer_tokens` are written where
-    a chat asks for no number. Time: `body_seconds` for a body to arrive, `reader_seconds` for a reader to take a piece,
-    `grace_seconds` to finish what runs when the server is stopped. `connections` may be open.
+    twice, the second time laid out for steps (`foreword.serving.packing`); a front of at most `front_places` is copied
+    to each text behind it, and a longer one is shared (`foreword.serving.attention`). Work: `slots` texts are written
+    at a time; `batch_tokens` padded tokens, and `batch_items`, are in one pass; `prefill_tokens` in one while texts are
+    being written, and of a prompt between two of their tokens; `wait_seconds` a batch waits for company. Requests:
+    `queue` may wait; `body_bytes` in length; `inputs` texts in one; `choices` answers to one; `answer_tokens` are
+    written where a chat asks for no number. Time: `body_seconds` for a body to arrive, `reader_seconds` for a reader to
+    take a piece, `grace_seconds` to finish what runs when the server is stopped. `connections` may be open.
     """
 
     resident_bytes: int = Field(512 * MIB, ge=1)
     cache_bytes: int = Field(1024 * MIB, ge=1)
     packed_weights: bool = True
+    front_places: int = Field(64, ge=0)
     slots: int = Field(16, ge=1, le=1024)
     batch_tokens: int = Field(2048, ge=16)
     prefill_tokens: int = Field(256, ge=1)

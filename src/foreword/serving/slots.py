@@ -115,6 +115,28 @@ class Slots:
         return self._width - 1
 
 
+def behind(
+    tables: Sequence[tuple[Tensor, Tensor]], fronts: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]] | None]
+) -> list[tuple[Tensor, Tensor]]:
+    """Key/values `[n, K, T, D]` of each layer with those of the texts' own fronts, `[K, P, D]`, before them."""
+    ahead = [0 if front is None else front[0][0].shape[1] for front in fronts]
+    if not any(ahead):
+        return list(tables)
+    made = []
+    for layer, pair in enumerate(tables):
+        count, heads, width, size = pair[0].shape
+        joined = []
+        for which, table in enumerate(pair):
+            whole = table.new_zeros(count, heads, max(ahead) + width, size)
+            for row, (front, places) in enumerate(zip(fronts, ahead, strict=True)):
+                if front is not None:
+                    whole[row, :, :places] = front[which][layer]
+                whole[row, :, places : places + width] = table[row]
+            joined.append(whole)
+        made.append((joined[0], joined[1]))
+    return made
+
+
 def _up(count: int, step: int) -> int:
     """The next multiple of `step`."""
     return -(-count // step) * step
