@@ -110,7 +110,7 @@ def watch(bank: Bank, batch: Batch, see: See) -> Tensor:
     backbone.require("key_values")
     own, twins = bank.prefix(batch.owners), bank.twins_of(batch)
     prefix = own or Prefix(backbone.slots)
-    values = {part.name: getattr(prefix, part.name) for part in fields(prefix)}
+    values = {part.name: getattr(prefix, part.name) for part in fields(prefix) if part.init}
     watching = Watching(**values, see=see)
     with _routed(backbone):
         return backbone.forward(
