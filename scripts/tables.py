@@ -1,8 +1,8 @@
 """The tables of recorded runs in README.md and docs/reports.md, from what `foreword compare --json` says.
 
-foreword compare results --allow-mixed --json | python scripts/tables.py
+(foreword compare RECORDED --allow-mixed --json; foreword compare results/mrpc_smollm2 --json) | python scripts/tables.py
 
-`make results` runs it. A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is replaced there.
+`make results` runs it. The second line is of the runs that differ in where the prompt stands alone. A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is replaced there.
 """
 
 from __future__ import annotations
@@ -89,6 +89,40 @@ def every(tables: Mapping[str, Table]) -> list[str]:
     return lines
 
 
+def placement(on_mrpc: Table, tables: Mapping[str, Table]) -> list[str]:
+    """Where twenty virtual tokens stand: before the text, behind it, or half of them each."""
+    lines = [
+        "| task | placed | score on test | less than in front, or more [95%] | p | loss | seconds |",
+        "|---|" + "---|" * 6,
+    ]
+    for name, table in (("MRPC", on_mrpc), ("DialogSum", tables["summarization"])):
+        rows = {row["name"].removesuffix("-front"): row for row in table["rows"] if row["role"] == "system"}
+        for place in ("front", "after", "both"):
+            row = rows.get("prompt-tuning" + ("" if place == "front" else f"-{place}"))
+            if row is None:
+                continue
+            found = _test(row)
+            scored = (
+                f"{found[table['metric']]:.3f}" if table["metric"] == "accuracy" else f"{found[table['metric']]:.2f}"
+            )
+            told = ("", "") if place == "front" else _against(table, row["name"])
+            cells = (name, place, scored, *told, f"{found['loss']:.3f}", f"{row.get('seconds') or 0:,.0f}")
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _against(table: Table, name: str) -> tuple[str, str]:
+    """The difference of a placement from that in front, with its interval and p; empty where none was tested."""
+    for one in table["contests"]:
+        pair = one["first"], one["second"]
+        if name in pair and any(other in pair for other in ("prompt-tuning", "prompt-tuning-front")):
+            sign = 1 if one["first"] == name else -1
+            low, high = sorted((sign * one["low"], sign * one["high"]))
+            p = one["bootstrap"] if one["randomization"] is None else one["randomization"]
+            return f"{sign * one['difference']:+.3f} [{low:.3f}, {high:.3f}]", "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "", ""
+
+
 def _test(row: Table) -> dict[str, float]:
     """The test metrics of a row's only run, or their means."""
     runs = [run["metrics"] for run in row["runs"]]
@@ -103,14 +137,15 @@ def filled(text: str, made: Mapping[str, list[str]]) -> str:
     return text
 
 
-def made(compared: Mapping[str, Any]) -> dict[str, list[str]]:
+def made(compared: Mapping[str, Any], placed: Mapping[str, Any]) -> dict[str, list[str]]:
     """The tables by name."""
     tables = {table["task"]: table for table in compared["tables"]}
-    return {"mrpc": mrpc(tables["mrpc"]), "written": written(tables), "every": every(tables)}
+    own = {"mrpc": mrpc(tables["mrpc"]), "written": written(tables), "every": every(tables)}
+    return {**own, "placement": placement(placed["tables"][0], tables)}
 
 
 def main() -> None:
-    tables = made(json.load(sys.stdin))
+    tables = made(*map(json.loads, sys.stdin.read().splitlines()))
     for page in PAGES:
         page.write_text(filled(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
 

@@ -164,3 +164,43 @@ def test_a_replaced_foreword_is_the_new_one():
     bank.put("own", second.method.compiled().detached(), second.readout)
     close(scores(bank, rows), scores(bank_of({"own": second}), rows))
     assert (scores(bank, rows)[0] - before[0]).abs().max() > 1e-4
+
+
+V2 = {"name": "p-tuning-v2", "num_virtual_tokens": 3}
+
+
+def differing(family: str, position: str, seed: int):
+    made = loud(make(family, V2, {"name": "linear", "position": position}, seed=seed))
+    with torch.no_grad():
+        made.readout.weight.mul_(seed + 1).add_(0.1 * seed)
+    return made
+
+
+@pytest.mark.parametrize(("family", "position"), [("bert", "cls"), ("llama", "last")])
+def test_rows_of_many_forewords_are_read_side_by_side_as_each_alone(family, position, monkeypatch):
+    made = {str(seed): differing(family, position, seed) for seed in range(4)}
+    bank = bank_of(made)
+    # an owner with two rows that do not stand together, and its own order of rows
+    chosen = [items(made[owner], ROWS, owner)[place] for owner, place in (("2", 0), ("0", 1), ("2", 1), ("3", 0))]
+    calls = []
+    plain = type(made["0"].readout).forward
+    monkeypatch.setattr(type(made["0"].readout), "forward", lambda *given: calls.append(1) or plain(*given))
+    with torch.no_grad():
+        beside = scores(bank, chosen)
+        assert not calls
+        alone = [scores(bank, [one])[0] for one in chosen]
+        bank.whole = True
+        whole = scores(bank, chosen)
+    assert calls
+    close(beside, alone)
+    close(beside, whole)
+    assert (beside[0] - beside[1]).abs().max() > 1e-3
+
+
+def test_readouts_of_other_kinds_are_read_one_by_one():
+    made = {str(seed): differing("bert", position, seed) for seed, position in enumerate(("cls", "mean", "cls"))}
+    assert [made[owner].readout.kin is None for owner in made] == [False, True, False]
+    bank = bank_of(made)
+    chosen = [items(made[owner], ROWS, owner)[0] for owner in made]
+    with torch.no_grad():
+        close(scores(bank, chosen), [scores(bank, [one])[0] for one in chosen])

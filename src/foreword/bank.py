@@ -6,7 +6,7 @@ of thousands: one mechanism.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -96,12 +96,22 @@ class Bank:
         for weights, rows in self._by_run(batch):
             part = batch.select(rows)
             with self.backbone.weights(weights.tensors if weights else None):
-                hidden = self.run(part)
-                for owner, own in part.rows_of.items():
-                    picked = part.select(own)
-                    inside = hidden if len(own) == len(hidden) else hidden[own]
-                    items = list(dict.fromkeys(picked.items))
-                    answers.append((items, self._readout(owner)(inside, picked, self.backbone)))
+                answers += self._answers(part, self.run(part))
+        return answers
+
+    def _answers(self, batch: Batch, hidden: Tensor) -> list[tuple[list[int], Tensor]]:
+        """The rows' hidden states read by each foreword's readout; where all are of one kin, side by side."""
+        owned = batch.rows_of
+        readouts = {owner: self._readout(owner) for owner in owned}
+        if self._alike(readouts.values()):
+            every = [readouts[owner] for owner in batch.owners]
+            scores = every[0].beside(every, hidden, batch)
+            return [([batch.items[row] for row in rows], scores[rows]) for rows in owned.values()]
+        answers = []
+        for owner, rows in owned.items():
+            picked = batch.select(rows)
+            inside = hidden if len(rows) == len(hidden) else hidden[rows]
+            answers.append((list(dict.fromkeys(picked.items)), readouts[owner](inside, picked, self.backbone)))
         return answers
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -124,9 +134,15 @@ class Bank:
             raise ConfigError(f"rows of '{owner}' have no readout", do="use hidden() or logits() for them")
         return readout
 
-    @staticmethod
-    def _reads(batch: Batch, readouts: Mapping[str | None, Readout]) -> Tensor | None:
+    def _alike(self, readouts: Collection[Readout]) -> bool:
+        """Whether several readouts can read their rows side by side."""
+        kins = {readout.kin for readout in readouts}
+        return len(readouts) > 1 and len(kins) == 1 and None not in kins and not (self.whole or torch.is_grad_enabled())
+
+    def _reads(self, batch: Batch, readouts: Mapping[str | None, Readout]) -> Tensor | None:
         """`[B, A]`, the places that the rows' readouts read; None where one of them reads all."""
+        if self._alike(readouts.values()):
+            return next(iter(readouts.values())).reads(batch)
         found: list[tuple[list[int], Tensor]] = []
         for owner, rows in batch.rows_of.items():
             reads = readouts[owner].reads(batch.select(rows))

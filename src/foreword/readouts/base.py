@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,6 +67,15 @@ class Readout(nn.Module, ABC):
     def reads(self, batch: Batch) -> Tensor | None:
         """`[b, A]`, the places whose hidden states are read (-1 for none); None where all are."""
         return None
+
+    @property
+    def kin(self) -> Hashable:
+        """Equal for readouts that can read rows side by side (`beside`); None for one that reads its own alone."""
+        return None
+
+    def beside(self, own: Sequence[Readout], hidden: Tensor, batch: Batch) -> Tensor:
+        """`[b, C]`, each of the b rows read by its own readout, all of them of this one's kin. Not for training."""
+        raise NotImplementedError(f"{self.name} reads its own rows alone")
 
     @abstractmethod
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -97,6 +98,19 @@ class Linear(Readout):
         if self.position in ("mean", "pair"):
             return None
         return (batch.cls if self.position == "cls" else batch.last)[:, None]
+
+    @property
+    def kin(self) -> Hashable:
+        return None if self.position in ("mean", "pair") else ("linear", self.position, *self.weight.shape)
+
+    def beside(self, own: Sequence[Readout], hidden: Tensor, batch: Batch) -> Tensor:
+        read = places(hidden, batch.cls if self.position == "cls" else batch.last)
+        different = {id(one): one for one in own}
+        numbers = {key: number for number, key in enumerate(different)}
+        which = torch.tensor([numbers[id(one)] for one in own], device=hidden.device)
+        weight = torch.stack([one.get_parameter("weight") for one in different.values()])[which]
+        bias = torch.stack([one.get_parameter("bias") for one in different.values()])[which]
+        return torch.baddbmm(bias[..., None], weight, read[..., None])[..., 0]
 
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
         text = (batch.mask == 1) & (batch.soft < 0)
