@@ -1,8 +1,10 @@
 """The tables of recorded runs in README.md and docs/reports.md, from what `foreword compare --json` says.
 
-(foreword compare RECORDED --allow-mixed --json; foreword compare results/mrpc_smollm2 --json) | python scripts/tables.py
+foreword compare RECORDED --allow-mixed --json; foreword compare results/mrpc_smollm2 --json
+                                                                      the two lines | python scripts/tables.py
 
-`make results` runs it. The second line is of the runs that differ in where the prompt stands alone. A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is replaced there.
+`make results` runs it. The second line is of runs that differ in where the prompt stands. A table stands between
+`<!-- table: NAME -->` and `<!-- end -->`, and is replaced there.
 """
 
 from __future__ import annotations
