@@ -12,7 +12,7 @@ import yaml
 from foreword.comparison.plan import asked
 from foreword.comparison.results import read
 from foreword.comparison.running import train_missing
-from foreword.errors import ConfigError
+from foreword.errors import ConfigError, ForewordError
 from foreword.sweep.chosen import choose
 from foreword.training import plan
 from foreword.training.loop import Silent
@@ -103,6 +103,21 @@ def test_unequal_budgets_are_refused_before_anything_is_run(written, tmp_path):
 def test_a_search_that_cannot_be_is_told(changes, message, written):
     with pytest.raises(ConfigError, match=message):
         choose(asked(written(**changes)))
+
+
+def test_what_is_wrong_with_the_last_run_is_told_before_the_first_is_run(written, tmp_path):
+    told: list[str] = []
+
+    def reporter(name: str) -> Silent:
+        told.append(name)
+        return Silent()
+
+    good = {"method": "p-tuning-v2", "space": RATES}
+    wrong = {"method": "p-tuning-v2", "space": RATES, "data": {"source": str(tmp_path / "none.jsonl")}}
+    for last in (wrong, {"method": "linear-probe", "trainin": {}}):
+        with pytest.raises(ForewordError, match=r"none\.jsonl|trainin"):
+            choose(asked(written(methods={"good": good, "last": last})), reporter)
+    assert not told
 
 
 def test_a_folder_of_another_search_is_not_gone_on_with(written):

@@ -14,6 +14,7 @@ from foreword import config as configs
 from foreword.comparison.plan import Asked
 from foreword.errors import ConfigError, ForewordError, Interrupted
 from foreword.sweep import state
+from foreword.sweep.checking import check
 from foreword.sweep.run import Observer, run
 from foreword.sweep.search import Outcome, SearchConfig
 from foreword.sweep.spec import Sweep, Trial, sweep_of
@@ -35,11 +36,16 @@ def choose(asked: Sequence[Asked], reporter: Callable[[str], Reporter] = lambda 
     A search that was stopped goes on, and one that is over is not run again: it lies beside the runs, in
     `NAME-search`. A search that fails is named among the gaps, and its runs are left out.
 
-    **Raises** `ConfigError`, before any model is loaded, for a space that is no space and for unequal budgets;
-    `Interrupted` after Ctrl-C; the first failure where all fail.
+    **Raises** `ForewordError`, before any model is loaded, for settings and data that cannot be run, a space that is no
+    space, and unequal budgets; `Interrupted` after Ctrl-C; the first failure where all fail.
     """
+    for one in asked:
+        if not one.space:
+            configs.build(configs.RunConfig, one.settings, where=one.name)
     sweeps = {one.name: _sweep(one) for one in _firsts(asked)}
     _check_equal({name: len(sweep.trials) for name, sweep in sweeps.items()})
+    for sweep in sweeps.values():
+        check(sweep)  # the last one's data too, before the first one is run
     winners: dict[str, Winner] = {}
     failed: dict[str, ForewordError] = {}
     for one in _firsts(asked):
@@ -98,7 +104,7 @@ def _sweep(one: Asked) -> Sweep:
     search = configs.build(SearchConfig, one.search, where=where)
     if search.max_minutes is not None:
         raise ConfigError("budgets by the clock are not equal ones", where=where, do="give trials in place of minutes")
-    path = _beside(one).with_suffix(".yaml")
+    path = one.folder.parent / f"{one.name}-search.yaml"
     put(path, f"# What the search for {one.name} begins with.\n" + yaml.safe_dump(one.settings, sort_keys=False))
     return sweep_of(path, (), one.space, search)
 
