@@ -74,3 +74,40 @@ def test_recipes_are_trained_and_compared(run: Run, bert_folder: Path, data_file
     trained = {row["name"]: len(row["runs"]) for row in table["rows"] if row["role"] == "system"}
     assert sorted(trained.values()) == [2, 2] and all(name.endswith(("-probe", "-v2")) for name in trained)
     assert len(list((tmp_path / "runs" / "compare").iterdir())) == 4
+
+
+def test_a_plan_is_searched_kept_and_compared(run: Run, bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    base = settings(bert_folder, data_file, readout={"name": "linear", "position": "mean"})
+    rates = {"training.learning_rate": [0.03, 0.3]}
+    methods = {
+        "v2": {"method": {"name": "p-tuning-v2", "num_virtual_tokens": 2}, "space": rates},
+        "lora": {"method": "lora", "space": rates},
+    }
+    task = {name: value for name, value in base.items() if name not in ("method", "training")}
+    plan = {"tasks": {"t": task}, "methods": methods, "seeds": [0, 1], "budget": {"epochs": 4, "batch_size": 8}}
+    Path("plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    code, out, err = run("compare", "plan.yaml", "--keep", "kept", "--resamples", 200, "--study", "study.md")
+    assert code == 0, err
+    assert sorted(path.as_posix() for path in Path("kept").rglob("*.json")) == [
+        f"kept/t/{method}-seed{seed}.json" for method in ("lora", "v2") for seed in (0, 1)
+    ]
+    study = Path("study.md").read_text(encoding="utf-8")
+    assert "the methods had equal budgets" in study and "learning rates 0.03, 0.3, 2 trials tried" in study
+    assert "](kept/t/lora-seed0.json)" in study
+    code, _, err = run("compare", "kept", "--keep", "elsewhere")
+    assert code == 2 and "--keep is for recipes" in err
+
+
+def test_a_plan_that_is_stopped_says_how_to_go_on(
+    run: Run, bert_folder: Path, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from foreword.errors import Interrupted
+    from foreword.sweep import chosen
+
+    def stopped(*_: object) -> None:
+        raise Interrupted("the sweep stopped after 1 of 3 trials", where="runs", do="the same command and --resume")
+
+    monkeypatch.setattr(chosen, "choose", stopped)
+    Path("recipe.yaml").write_text(yaml.safe_dump(settings(bert_folder, data_file)), encoding="utf-8")
+    _, _, err = run("compare", "recipe.yaml")
+    assert "1 of 3 trials" in err and "go on with the same command" in err and "--resume" not in err

@@ -95,6 +95,7 @@ def _trained(what: Sequence[Path], seeds: str | None, keep: Path | None) -> tupl
     runs = [one for path in plans for one in asked(path, several(None, seeds) or None)]
     from foreword.cli import render
     from foreword.comparison.running import train_missing
+    from foreword.errors import Interrupted
     from foreword.sweep.chosen import choose
 
     bars: list[render.Bar] = []
@@ -109,6 +110,8 @@ def _trained(what: Sequence[Path], seeds: str | None, keep: Path | None) -> tupl
         made = train_missing(chosen.asked, bar)
         found = [run.folder for run in made.runs] if keep is None else made.keep(keep)
         return [*places, *found], (*chosen.gaps, *made.gaps)
+    except Interrupted as stopped:  # which names the option of another command
+        raise Interrupted(stopped.what, where=stopped.where, do="go on with the same command") from None
     finally:
         _close(bars)
 
