@@ -53,11 +53,11 @@ lint: .venv/.installed-dev ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 # The study and where a prompt stands are comparisons of their own.
-RECORDED := $(filter-out results/study results/mrpc_smollm2,$(patsubst %/,%,$(wildcard results/*/)))
+RECORDED := $(filter-out results/study results/placement,$(patsubst %/,%,$(wildcard results/*/)))
 results: .venv/.installed ## the tables of results/README.md, docs/study.md and other pages, from the recorded runs
 	$(BIN)/foreword compare $(RECORDED) --allow-mixed --markdown results/README.md
 	$(BIN)/foreword compare results/study --study docs/study.md
-	($(BIN)/foreword compare $(RECORDED) --allow-mixed --json; $(BIN)/foreword compare results/mrpc_smollm2 --json) \
+	($(BIN)/foreword compare $(RECORDED) --allow-mixed --json; $(BIN)/foreword compare results/placement --json) \
 	  | $(BIN)/python scripts/tables.py
 
 bench: .venv/.installed-bench ## speed against PEFT, about half an hour on a quiet machine (ARGS="--case mrpc-v2" for one case)

@@ -1,6 +1,6 @@
-"""The tables of recorded runs in README.md and docs/reports.md, from what `foreword compare --json` says.
+"""The tables of recorded runs in README.md and docs/, from what `foreword compare --json` says.
 
-foreword compare RECORDED --allow-mixed --json; foreword compare results/mrpc_smollm2 --json
+foreword compare RECORDED --allow-mixed --json; foreword compare results/placement --json
                                                                       the two lines | python scripts/tables.py
 
 `make results` runs it. The second line is of runs that differ in where the prompt stands. A table stands between
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PAGES = (Path("README.md"), Path("docs/reports.md"))
+PAGES = (Path("README.md"), Path("docs/reports.md"), Path("docs/methods/prompt-tuning.md"))
 WRITTEN = {
     "summarization": ("DialogSum", "ROUGE-L"),
     "qa": ("questions on 11 articles of the SQuAD development set", "answer F1"),
@@ -91,33 +91,32 @@ def every(tables: Mapping[str, Table]) -> list[str]:
     return lines
 
 
-def placement(on_mrpc: Table, tables: Mapping[str, Table]) -> list[str]:
+def placement(compared: Mapping[str, Any]) -> list[str]:
     """Where twenty virtual tokens stand: before the text, behind it, or half of them each."""
     lines = [
-        "| task | placed | score on test | less than in front, or more [95%] | p | loss | seconds |",
-        "|---|" + "---|" * 6,
+        "| task | placed | score on test | against in front [95%] | p | loss | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, table in (("MRPC", on_mrpc), ("DialogSum", tables["summarization"])):
-        rows = {row["name"].removesuffix("-front"): row for row in table["rows"] if row["role"] == "system"}
-        for place in ("front", "after", "both"):
-            row = rows.get("prompt-tuning" + ("" if place == "front" else f"-{place}"))
-            if row is None:
-                continue
-            found = _test(row)
-            scored = (
-                f"{found[table['metric']]:.3f}" if table["metric"] == "accuracy" else f"{found[table['metric']]:.2f}"
-            )
-            told = ("", "") if place == "front" else _against(table, row["name"])
-            cells = (name, place, scored, *told, f"{found['loss']:.3f}", f"{row.get('seconds') or 0:,.0f}")
+    for table in sorted(compared["tables"], key=lambda table: table["task"]):
+        rows = {row["name"]: row for row in table["rows"] if row["role"] == "system" and row["trained"]}
+        for name in sorted(rows, key=lambda name: ("front", "after", "both").index(name.rpartition("-")[2])):
+            row, found = rows[name], _test(rows[name])
+            score = found[table["metric"]]
+            scored = f"accuracy {score:.3f}" if table["metric"] == "accuracy" else f"ROUGE-L {score:.2f}"
+            task = f"{table['task']}, {table['size']} rows"
+            cells = (
+                task, name.rpartition("-")[2], scored, *_against_front(table, name), f"{found['loss']:.3f}",
+                f"{row['seconds']:,.0f}",
+            )  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _against(table: Table, name: str) -> tuple[str, str]:
+def _against_front(table: Table, name: str) -> tuple[str, str]:
     """The difference of a placement from that in front, with its interval and p; empty where none was tested."""
     for one in table["contests"]:
-        pair = one["first"], one["second"]
-        if name in pair and any(other in pair for other in ("prompt-tuning", "prompt-tuning-front")):
+        pair = (one["first"], one["second"])
+        if name in pair and any(other.endswith("-front") and other != name for other in pair):
             sign = 1 if one["first"] == name else -1
             low, high = sorted((sign * one["low"], sign * one["high"]))
             p = one["bootstrap"] if one["randomization"] is None else one["randomization"]
@@ -143,7 +142,7 @@ def made(compared: Mapping[str, Any], placed: Mapping[str, Any]) -> dict[str, li
     """The tables by name."""
     tables = {table["task"]: table for table in compared["tables"]}
     own = {"mrpc": mrpc(tables["mrpc"]), "written": written(tables), "every": every(tables)}
-    return {**own, "placement": placement(placed["tables"][0], tables)}
+    return {**own, "placement": placement(placed)}
 
 
 def main() -> None:
