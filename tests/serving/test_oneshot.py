@@ -148,3 +148,28 @@ def test_scores_and_vectors_share_a_pass_and_equal_their_own(judged, monkeypatch
     assert len(runs) == 1
     torch.testing.assert_close(told["scores"], alone(bank, item, "scores", None).detach(), atol=5e-5, rtol=1e-4)
     torch.testing.assert_close(told["vector"], alone(bank, plain, "vector", None).detach(), atol=5e-5, rtol=1e-4)
+
+
+def test_a_pass_that_fails_for_several_alone_is_told_in_the_log(judged, monkeypatch, caplog):
+    """Its answers are right, one by one, and slow: nobody would ever know."""
+    bank, known = judged
+    plain, asked = Bank.scores, "what was asked"
+
+    def failing(self, batch):
+        if len(batch.owners) > 1:
+            raise RuntimeError(asked)
+        return plain(self, batch)
+
+    name = next(name for name, one in known.items() if one.card.answer == "class")
+    item, answers = item_for(known, name, random.Random(1)), []
+    monkeypatch.setattr(Bank, "scores", failing)
+    passes = OneShot(bank, Limits(), Metrics())
+    passes.waiting = [Asking(item, "scores", answers.append) for _ in range(3)]
+    passes.run()
+    with torch.no_grad():
+        expected = alone(bank, item, "scores", None)
+    assert len(answers) == 3
+    for answer in answers:
+        torch.testing.assert_close(answer, expected)
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "a pass of 3 failed, and is run one by one: RuntimeError" in told and asked not in told

@@ -123,6 +123,7 @@ class Decoder:
     def _failed(self, one: Beginning, error: Exception) -> None:
         """A piece raised. Which of several requests is to blame shows when each is run alone."""
         if len(one.jobs) > 1 and not one.jobs[0].begun:
+            problems.note(f"a first pass of {len(one.jobs)} failed, and is run one by one", error)
             self._beginnings.extendleft(Beginning([job], one.weights) for job in reversed(one.jobs))
             return
         problems.note("a first pass failed", error)

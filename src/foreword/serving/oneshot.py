@@ -87,7 +87,8 @@ class OneShot:
         try:
             answers: Sequence[Answer] = self._pass(chosen)
         except Exception as error:
-            if len(chosen) > 1:  # which of them is to blame shows when each is run alone
+            if len(chosen) > 1:  # which of them is to blame shows when each is run alone; if none is, this tells it
+                problems.note(f"a pass of {len(chosen)} failed, and is run one by one", error)
                 for one in chosen:
                     self._answer([one])
                 return
