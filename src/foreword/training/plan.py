@@ -80,7 +80,7 @@ class Plan:
             ("reads", self.reads),
             ("logits", self.logits),
             *([("compiled", "norms and feed-forwards, in the first steps")] if self.compiled else []),
-            ("expected", f"{minutes} min {seconds} s at {self.machine_gflops:.0f} GF/s"),
+            ("expected", f"{minutes} min {seconds} s: {self.tflops:,.1f} TFLOP at {self.machine_gflops:.0f} GF/s"),
             ("memory", self.memory.told + (f" (all {self.together} runs)" if self.together > 1 else "")),
         ]
 
