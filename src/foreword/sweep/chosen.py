@@ -132,5 +132,7 @@ def _settled(one: Asked, winner: Winner | None) -> Asked:
     if winner is None:
         return one
     settings = {**winner.trial.config.model_dump(mode="json"), "seed": one.seed, "output": None}
-    folder = winner.folder if one.seed == winner.trial.config.seed else one.folder
-    return replace(one, settings=settings, folder=folder, space={}, searched=dict(winner.searched))
+    if one.seed == winner.trial.config.seed:
+        for name in ("run.yaml", "result.json"):
+            put(one.folder / name, (winner.folder / name).read_bytes())
+    return replace(one, settings=settings, space={}, searched=dict(winner.searched))
