@@ -59,7 +59,7 @@ def test_the_sizes_are_those_of_the_model(family):
     assert geometry.vocabulary == bare(family).config.vocab_size
     assert geometry.parameters == sum(p.numel() for p in bare(family).parameters())
     assert geometry.to_dict()["kv_heads"] == geometry.kv_heads
-    assert set(shared(family).refusals) == ({"passage"} if family in TWO_STACKS else set())
+    assert set(shared(family).refusals) == ({"passage", "lines"} if family in TWO_STACKS else set())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
