@@ -65,6 +65,7 @@ class Watch(Silent):
     def __init__(self, target: float) -> None:
         self.target, self.curve = target, []  # type: float, list[tuple[int, float, float]]
         self.started: float | None = None
+        self.first = 0.0
 
     def step(self, done: int, steps: int, loss: float) -> None:
         """The first step is done, of whose beginning nobody is told: it is taken to be as long as the second."""
