@@ -148,11 +148,12 @@ def test_an_engine_that_stops_tells_what_waits(writers):
     engine, told = Engine(bank, Limits(), Metrics()), []
     row = row_of_text(bank.backbone, SOURCES[0])
     engine.start()
-    hold = threading.Event()
+    hold, inside = threading.Event(), threading.Event()
     round_ = engine._round
-    engine._round = lambda: (hold.wait(10), round_())
+    engine._round = lambda: (inside.set(), hold.wait(10), round_())
     engine.submit([Asking(Item((row,)), "vector", told.append)])
     engine.submit([Writing(row, None, GenerationOptions(max_new_tokens=50, eos_token_ids=()), told.append)])
+    assert inside.wait(10)
     stopping = threading.Thread(target=engine.stop)
     stopping.start()
     wait_for(engine._stop.is_set)
