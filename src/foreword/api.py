@@ -28,6 +28,7 @@ from foreword.errors import ConfigError, ForewordError
 from foreword.evaluation.measuring import evaluate
 from foreword.evaluation.scoring import Scored
 from foreword.evaluation.writing import measure
+from foreword.injections import Injection
 from foreword.training.checkpoint import Progress
 from foreword.training.compiling import check_compiling
 from foreword.training.drift import with_drift
@@ -44,6 +45,8 @@ from foreword.use import load as load
 
 SWAPPED = "swapped"
 """The training rows with their two texts in the other order, among a run's items."""
+TIMED = 64
+"""Rows by which the time of an answer is measured where scoring used what is kept."""
 
 
 Config = RunConfig | Mapping[str, Any] | str | Path
@@ -265,11 +268,12 @@ def _finish(started: Started, together: int) -> Result:
         items = prepared.items
     scored = {split: evaluate(bank, items[split], task, assembly.reader.labels, budget) for split in splits}
     took = time.perf_counter() - begun
+    latency = _latency(started, bank, injection, took, sum(len(items[split]) for split in splits))
     bank.remove(prepared.owner)
     bank.put(name, injection, assembly.readout)
     cut = {split: assembly.reader.cut(rows) for split, rows in prepared.items.items() if split != SWAPPED}
     made = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
-    made["together"] = together
+    made["together"], made["latency_ms"] = together, latency
     made["kept_error"] = largest_error(prepared.route, prepared.items)
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
@@ -277,6 +281,18 @@ def _finish(started: Started, together: int) -> Result:
         storage.save(assembly, place / "artifact", name, metrics)
         write_json(place / "result.json", made)
     return Result(Foreword(name, bank, assembly.reader, manifest), made, scored, place)
+
+
+def _latency(started: Started, bank: Bank, injection: Injection, took: float, rows: int) -> float | None:
+    """Milliseconds a row through all layers, in batches; where layers were kept, of the first rows run without that."""
+    prepared, assembly = started.prepared, started.prepared.assembly
+    items = prepared.items.get("test") or prepared.items.get("validation")
+    if not items or prepared.route.wanted is None or assembly.reader.task.answer == "text":
+        return round(1000 * took / rows, 3) if rows else None
+    bank.put(prepared.owner, injection, assembly.readout)
+    begun = time.perf_counter()
+    evaluate(bank, items[:TIMED], assembly.reader.task, assembly.reader.labels, prepared.config.training.max_tokens)
+    return round(1000 * (time.perf_counter() - begun) / len(items[:TIMED]), 3)
 
 
 def as_config(config: Config) -> RunConfig:

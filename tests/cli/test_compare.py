@@ -92,7 +92,10 @@ def test_a_plan_is_searched_kept_and_compared(run: Run, bert_folder: Path, data_
         f"kept/t/{method}-seed{seed}.json" for method in ("lora", "v2") for seed in (0, 1)
     ]
     study = Path("study.md").read_text(encoding="utf-8")
-    assert "the methods had equal budgets" in study and "learning rates 0.03, 0.3, 2 trials tried" in study
+    assert (
+        "equal budgets: as many trials, rows, epochs and batches for each" in study
+        and "learning rates 0.03, 0.3, 2 trials tried" in study
+    )
     assert "](kept/t/lora-seed0.json)" in study
     code, _, err = run("compare", "kept", "--keep", "elsewhere")
     assert code == 2 and "--keep is for recipes" in err

@@ -17,6 +17,7 @@ from foreword.comparison.results import read
 from foreword.comparison.systems import degenerate
 from foreword.comparison.table import Table, table, tables
 from foreword.errors import ConfigError, DataError
+from foreword.evaluation.statistics import holm
 from support.results import TARGETS, answers, record, several, write
 
 QUICK = Options(resamples=500, data=False)
@@ -96,6 +97,61 @@ def test_tests_are_over_the_rows_and_corrected_for_all_pairs(tmp_path):
     assert wording.verdict(pair) == "good is better"
 
 
+def test_a_pair_is_tested_over_the_seeds_that_both_learned_with(tmp_path):
+    """With seed 1 `good` is bad, and `weak` learned nothing and leaves it out: that may not count for `weak` alone."""
+    several(tmp_path)
+    write(tmp_path, "good-seed1", record(answers(30), seed=1))
+    made = compared(tmp_path)
+    found = {frozenset((one.first, one.second)): one for one in made.contests}
+    both = found[frozenset(("good", "weak"))]
+    sign = 1 if both.first == "good" else -1
+    assert both.without == (1,) and sign * both.difference == pytest.approx((14 + 16 - 4 - 6) / 2 / 60)
+    assert wording.pair(both).endswith("(without seed 1)")
+    alone = found[frozenset(("good", "hard"))]
+    assert alone.without == () and "without" not in wording.pair(alone)
+    assert found[frozenset(("weak", "majority"))].without == (1,)
+    corrected = [one.holm for one in made.contests]
+    assert corrected == pytest.approx(holm([one.randomization for one in made.contests]).tolist())
+    assert any("weak: its mean is of 2 of 3 seeds; with the degenerate ones accuracy would be" in g for g in made.gaps)
+
+
+def test_a_pair_without_a_common_seed_is_named(tmp_path):
+    for seed, stuck in ((0, "a"), (1, "b")):
+        for name in ("a", "b"):
+            rows = [1] * 60 if name == stuck else answers(3)
+            write(tmp_path, f"{name}-seed{seed}", record(rows, seed=seed, method=name))
+    made = compared(tmp_path)
+    assert any("no seed that both learned with" in gap for gap in made.gaps)
+    assert {frozenset((one.first, one.second)) for one in made.contests} == {
+        frozenset(("a", "majority")), frozenset(("b", "majority")),
+    }  # fmt: skip
+
+
+def test_the_best_of_a_loss_is_the_lowest(tmp_path):
+    for name, loss, trained in (("small", 0.9, 10), ("large", 0.2, 1000), ("worse", 0.5, 2000)):
+        values = record(answers(3), method=name)
+        values["test"]["loss"], values["parameters"]["trained"] = loss, trained
+        write(tmp_path, f"{name}-seed0", values)
+    made = compared(tmp_path, metric="loss")
+    assert [one.name for one in wording.front(made, "trained")] == ["small", "large"]
+
+
+def test_training_on_other_rows_is_told(tmp_path):
+    several(tmp_path)
+    values = record(answers(3), seed=0, method="ia3")
+    values["config"]["data"]["limit"], values["data"]["train"] = {"train": 48}, "9" * 64
+    write(tmp_path, "ia3-seed0", values)
+    assert any("the rows they were trained on" in note and "999999999999" in note for note in compared(tmp_path).notes)
+
+
+def test_a_time_that_is_not_of_the_rows_is_no_latency(tmp_path):
+    values = record(answers(3), plan={"route": "layers 0 to 5 lie ready for all rows (37 MB, float32)"})
+    write(tmp_path, "a-seed0", values)
+    assert row(compared(tmp_path), "a").cost.latency is None
+    write(tmp_path, "a-seed0", values | {"latency_ms": 3.5})
+    assert row(compared(tmp_path), "a").cost.latency == 3.5
+
+
 def test_one_seed_has_no_interval_and_that_is_said(tmp_path):
     write(tmp_path, "a-seed0", record(answers(3)))
     write(tmp_path, "hard-seed0", record(answers(9), method="hard"))
@@ -112,7 +168,7 @@ def test_recipes_that_differ_are_no_seeds_of_each_other(tmp_path):
     made = compared(tmp_path)
     names = {one.name for one in made.rows if one.system}
     assert names == {"x (learning_rate=0.01)", "x (learning_rate=0.1)"}
-    assert any("learning rates 0.01, 0.1" in line for line in wording.rates(made))
+    assert "x (learning_rate=0.1): learning rate 0.1" in wording.rates(made)
     assert any("equal budgets are not claimed" in line for line in wording.rates(made))
 
 
@@ -120,11 +176,17 @@ def test_known_budgets_are_compared(tmp_path):
     for name, trials in (("a", 6), ("b", 6)):
         search = {"learning_rates": [0.001, 0.1], "trials": trials}
         write(tmp_path, f"{name}-seed0", record(answers(3), method=name, search=search))
-    assert "the methods had equal budgets" in wording.rates(compared(tmp_path))
+    assert any("equal budgets: as many trials" in line for line in wording.rates(compared(tmp_path)))
+    longer = record(answers(3), method="b", search={"learning_rates": [0.001, 0.1], "trials": 6})
+    longer["config"]["training"]["epochs"] = 30
+    write(tmp_path, "b-seed0", longer)
+    lines = wording.rates(compared(tmp_path))
+    assert any("trained unequally: a None epochs" in line and "b 30 epochs" in line for line in lines)
+    assert not any("equal budgets:" in line for line in lines)
     write(tmp_path, "b-seed0", record(answers(3), method="b", search={"trials": 2}))
     lines = wording.rates(compared(tmp_path))
     assert any("unequal budgets" in line for line in lines)
-    assert any(line.startswith("a on tiny: learning rates 0.001, 0.01, 0.1, 6 trials") for line in lines)
+    assert any(line.startswith("a: learning rates 0.001, 0.01, 0.1, 6 trials") for line in lines)
 
 
 def changed(**changes):

@@ -99,7 +99,7 @@ def test_the_study_has_every_task_and_says_how_it_was_made(tmp_path):
     text = study(made(tmp_path / "results"), [], tmp_path / "study.md", "foreword compare results")
     assert "`foreword compare results` from 8 recorded runs on 2 task(s)" in text
     assert "## made-up" in text and "## other" in text
-    assert "| made-up | 60 | accuracy | good | 0.9167 [0.8753, 0.9581] |" in text
+    assert "| made-up | 60 | accuracy | good | 3 | 0.9167 [0.8753, 0.9581] |" in text
 
 
 def test_rows_that_tell_more_are_found(tmp_path):

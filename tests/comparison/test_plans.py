@@ -51,6 +51,14 @@ def test_another_method_takes_the_place_of_the_one_below():
         ({"methods": {"a": {}}, "seeds": [1, 1]}, "not different numbers"),
         ({"methods": {"a": {}}, "seeds": [-1]}, "not different numbers"),
         ({"methods": {"a": "nowhere.yaml"}}, "no such recipe: nowhere.yaml"),
+        ({"methods": {"../a": {}}}, "cannot be the name of a file"),
+        ({"methods": {"a": {}}, "tasks": {"..": {}}}, "cannot be the name of a file"),
+        ({"methods": {"a": {"space": 5}}}, "space: 5 is no mapping"),
+        (
+            {"methods": {"a": {"space": {"training.epochs": [1, 2]}}}, "budget": {"epochs": 1}},
+            "varies training.epochs, which the budget holds equal",
+        ),
+        ({"methods": {"b-c": {}, "c": {}}, "tasks": {"a": {}, "a-b": {}}}, "would both be kept in"),
     ],
 )
 def test_a_plan_that_cannot_be_is_told(values, message, tmp_path):
@@ -63,6 +71,9 @@ def test_a_file_that_is_no_plan_is_told(tmp_path):
     for name, message in (("a.yaml", "not valid YAML"), ("none.yaml", "cannot be read")):
         with pytest.raises(ConfigError, match=message):
             asked(tmp_path / name)
+    for seed in ("abc", None, -1):
+        with pytest.raises(ConfigError, match="is no number from 0"):
+            asked(plan(tmp_path / "recipe.yaml", data="x", seed=seed))
     with pytest.raises(ConfigError, match="names its own seeds"):
         asked(plan(tmp_path / "plan.yaml", methods={"a": {}}), [1])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from foreword.inspection.vocabulary import MEASURES, Vocabulary
+from foreword.inspection.vocabulary import MEASURES, Vocabulary, entries, spelled, whole_ids
 from foreword.inspection.words import draws_for, read_words
 from support.backbones import shared
 
@@ -65,9 +65,18 @@ def test_what_a_token_was_before_is_told():
     backbone = shared("bert")
     vocabulary = Vocabulary.of(backbone)
     start = vocabulary.table[:2]
-    readings = read_words(torch.stack([start[0] * 2, -start[1]]), vocabulary, start)
+    begun = start, entries(backbone, start)
+    readings = read_words(torch.stack([start[0] * 2, -start[1]]), vocabulary, begun)
     assert [one.start for one in readings] == list(vocabulary.words[:2])
     assert [one.moved for one in readings] == pytest.approx([1, -1], abs=1e-5)
+
+
+def test_a_part_of_a_word_is_told_as_what_it_is_and_what_is_no_entry_as_none():
+    backbone = shared("bert")
+    table = backbone.embedding.weight.detach()
+    part = next(i for i in range(len(table)) if i not in set(whole_ids(backbone)))
+    found = entries(backbone, torch.stack([3 * table[part], table[4] + table[5]]))
+    assert found == [spelled(backbone, [part])[0], None]
 
 
 def test_there_are_draws_enough_for_a_long_prompt():

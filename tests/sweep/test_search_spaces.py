@@ -14,7 +14,7 @@ from foreword.sweep.spec import load
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = sorted((ROOT / "recipes" / "search").glob("*.yaml"))
 FILES = [path for path in EVERY if "recipe" not in yaml.safe_load(path.read_text())]
-METHODS = {"prefix-projection": "p-tuning-v2"}
+METHODS = {"prefix-projection": "p-tuning-v2", "compacter": "adapter"}
 PARTS = [{"name": "p-tuning-v2"}, {"name": "lora"}]
 
 
@@ -37,6 +37,20 @@ def test_a_ready_space_fits_the_settings(path: Path, tmp_path: Path) -> None:
         tried = {label(trial.values[name]) for trial in grid}
         assert tried <= {label(value) for value in values.points(name)}
     assert path.read_text().startswith("# "), "where the values come from"
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "recipes").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_a_recipe_can_be_swept_over_the_space_of_its_method(recipe: Path) -> None:
+    values = yaml.safe_load(recipe.read_text())
+    method = values.get("method")
+    name = method["name"] if isinstance(method, dict) else method
+    spaces = [path for path in FILES if METHODS.get(path.stem, path.stem) == name]
+    if recipe.parent.name == "search" or name == "hard":
+        assert not spaces or recipe.parent.name == "search"
+        return
+    assert spaces and all(len(load(recipe, path).trials) > 1 for path in spaces)
 
 
 @pytest.mark.parametrize("path", sorted({*EVERY} - {*FILES}), ids=lambda path: path.stem)

@@ -222,6 +222,7 @@ def test_when_the_time_is_up_the_best_so_far_is_told_and_the_sweep_goes_on_later
 
 def test_a_changed_space_is_refused_with_the_difference(recipe: Path, tmp_path: Path) -> None:
     run(made(recipe, halving=None, trials=1), tmp_path / "s")
+    assert check(made(recipe)).data.keys() >= {"train", "validation"}, "other rows are another sweep"
     for changed, said in (
         (made(recipe, {**SPACE, "method.layers": ["all"]}, halving=None, trials=1), "space.method.layers was"),
         (made(recipe, {**SPACE, "seed": [1]}, halving=None, trials=1), "space.seed is there only now"),

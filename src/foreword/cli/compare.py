@@ -204,7 +204,7 @@ def _tests(table: Table) -> None:
     body = []
     for one in texts.important(table):
         p_values = map(wording.p_value, (_tested(one), one.holm))
-        names = f"{one.first} − {one.second}"
+        names = wording.pair(one)
         body.append(([names, wording.told(one, table.metric), *p_values], one.holm <= wording.LEVEL))
     n, several = table.contests[0].n, len(table.contests)
     title = f"paired tests over {n:,} rows; bold: p at most {wording.LEVEL} after Holm over {several} pair(s)"

@@ -47,6 +47,7 @@ def inspect(
     from foreword.errors import ConfigError
 
     _check(artifact, minimal, ensemble)
+    _check_files(html, result)
     for one in artifact:
         read(one)  # a broken artifact is told before anything else is loaded
     asked = (data, parse_columns(column or []), seed)
@@ -85,6 +86,14 @@ def _check(artifacts: Sequence[Path], minimal: Path | None, ensemble: bool) -> N
         raise ConfigError("--minimal is of one foreword", do="name one, or leave --minimal out")
     if minimal is not None and minimal.exists() and (not minimal.is_dir() or any(minimal.iterdir())):
         raise ArtifactError(f"there is something already: {minimal}", do="name a new folder by --minimal")
+
+
+def _check_files(*files: Path | None) -> None:
+    from foreword.errors import ConfigError
+
+    for file in files:
+        if file is not None and file.is_dir():
+            raise ConfigError("a file is to be written, and this is a folder", where=str(file), do="name a file in it")
 
 
 def _load(artifacts: Sequence[Path]) -> list[Foreword]:

@@ -41,7 +41,7 @@ def _words(found: Inspection) -> None:
         rows.append(
             [
                 str(one.token), near, f"{best:.2f}", f"{one.median['cosine']:.2f}", f"{share:.3f}",
-                "" if one.start is None or one.moved is None else f"{one.start} ({one.moved:.2f})",
+                "" if one.moved is None else f"{one.start or 'no entry'} ({one.moved:.2f})",
             ]
         )  # fmt: skip
     out.print()

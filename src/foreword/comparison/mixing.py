@@ -42,9 +42,12 @@ def mixture(runs: Sequence[Run], split: str) -> Mixture:
         *_differ("foreword's code (hash of its source)", [r for r in runs if r.code[1]], lambda run: run.code[1]),
     ]
     noted = [
-        difference
-        for library in LIBRARIES
-        for difference in _differ(f"{library}'s version", runs, partial(_version, library))
+        *_differ("the rows they were trained on", _trained(runs), partial(_data, "train")),
+        *(
+            difference
+            for library in LIBRARIES
+            for difference in _differ(f"{library}'s version", runs, partial(_version, library))
+        ),
     ]
     old = [run for run in runs if run.schema < 2]
     if old:
@@ -62,6 +65,11 @@ def check(mixed: Mixture, task: str) -> None:
             f"these results of {task} do not belong together:\n  " + "\n  ".join(mixed.refused),
             do="run them again on the same data and code, or show them with a mark by --allow-mixed",
         )
+
+
+def _trained(runs: Sequence[Run]) -> list[Run]:
+    """Those that trained, and tell on which rows."""
+    return [run for run in runs if run.data("train") and run.record.get("train", {}).get("steps")]
 
 
 def _version(library: str, run: Run) -> str:

@@ -45,9 +45,10 @@ def _sentence(table: Compared, several: bool) -> Markup:
     if best is None:
         return join(f"No system has a {wording.title(table.metric)}{on}.")
     metric = wording.title(table.metric)
-    own = [c for c in table.contests if best.name in (c.first, c.second) and "majority" not in (c.first, c.second)]
-    beaten = [c for c in own if wording.verdict(c) == f"{best.name} is better"]
-    said = f"; after Holm's correction it is better than {len(beaten)} of {len(own)} other system(s)" if own else ""
+    beaten, tested = wording.beaten(table)
+    said = f"; after Holm's correction it is better than {beaten} of {tested} other system(s)" if tested else ""
+    kept = wording.seeds(best)
+    said = f" ({kept} seeds)" * (" of " in kept) + said
     value = wording.cell(table.metric, best.estimates[table.metric])
     return join(tag("strong", best.name), f" has the best {metric}{on}, ", tag("strong", value), f"{said}.")
 
@@ -169,7 +170,7 @@ def _tests(table: Compared) -> list[Part]:
     order = sorted(table.contests, key=lambda one: (one.holm, -abs(one.difference)))
     rows = [
         (
-            f"{one.first} − {one.second}",
+            wording.pair(one),
             wording.verdict(one),
             wording.told(one, table.metric),
             *map(wording.p_value, (one.randomization, one.bootstrap, one.holm)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,10 @@ from foreword.config import Settings, build
 from foreword.errors import ConfigError
 
 Values = dict[str, Any]
+
+
+NAME = re.compile(r"[^/\\\x00-\x1f]*")
+"""What a task or a method may be called, since files are called after it."""
 
 
 class Plan(Settings):
@@ -76,7 +81,7 @@ def asked(path: Path, seeds: Sequence[int] | None = None) -> list[Asked]:
     """
     values = read_yaml(path)
     if "methods" not in values:
-        own = [int(values.get("seed", 0))] if seeds is None else list(seeds)
+        own = [_seed(values, path)] if seeds is None else list(seeds)
         name = f"{path.absolute().parent.name}-{path.stem}"
         return [_asked(name, name, values, seed, Path("runs/compare")) for seed in own]
     if seeds is not None:
@@ -84,18 +89,54 @@ def asked(path: Path, seeds: Sequence[int] | None = None) -> list[Asked]:
     plan = build(Plan, values, where=str(path))
     if len(set(plan.seeds)) < len(plan.seeds) or min(plan.seeds) < 0:
         raise ConfigError(f"seeds: {plan.seeds} are not different numbers from 0", where=str(path))
-    made = []
+    for name in (*plan.tasks, *plan.methods):
+        if name in (".", "..") or not NAME.fullmatch(name):
+            raise ConfigError(f"'{name}' cannot be the name of a file", where=str(path), do="give it a plain name")
+    made: list[Asked] = []
     for task, of_task in plan.tasks.items():
         for method, of_method in plan.methods.items():
             merged = merge(_values(of_task, path), _values(of_method, path))
             merged = merge(merged, {"training": plan.budget}) if plan.budget else merged
             space, name = merged.pop("space", {}), f"{task}-{method}" if task else method
+            _check_space(space, plan.budget, f"{path}: {method}")
             kept = f"{task}/{method}" if task else method
             runs = [_asked(name, kept, merged, seed, Path(plan.folder)) for seed in plan.seeds]
             made += (
                 [replace(run, space=space, search={"kind": "grid", **plan.search}) for run in runs] if space else runs
             )
+    _check_folders(made, path)
     return made
+
+
+def _seed(values: Mapping[str, Any], path: Path) -> int:
+    seed = values.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigError(f"seed: {seed!r} is no number from 0", where=str(path))
+    return seed
+
+
+def _check_space(space: object, budget: Mapping[str, Any], where: str) -> None:
+    """**Raises** `ConfigError` for what is no space, and for one that varies what the budget holds equal."""
+    if not isinstance(space, Mapping):
+        raise ConfigError(f"space: {space!r} is no mapping of fields to values", where=where)
+    own = {"training", *(f"training.{name}" for name in budget)} if budget else set()
+    if taken := sorted(str(name) for name in space if name in own):
+        raise ConfigError(
+            f"the space varies {', '.join(taken)}, which the budget holds equal for all methods",
+            where=where,
+            do="take it out of one of them",
+        )
+
+
+def _check_folders(made: Sequence[Asked], path: Path) -> None:
+    """**Raises** `ConfigError` where two runs would lie in one folder."""
+    first: dict[Path, str] = {}
+    for one in made:
+        other = first.setdefault(one.folder, one.kept)
+        if other != one.kept:
+            raise ConfigError(
+                f"{other} and {one.kept} would both be kept in {one.folder}", where=str(path), do="rename one of them"
+            )
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Values:

@@ -23,17 +23,20 @@ def study(tables: Sequence[Table], gaps: Sequence[str], place: Path, command: st
 
 
 def _summary(tables: Sequence[Table]) -> str:
-    lines = ["| task | rows | metric | best system | score | better than, after Holm |", "|---|---:|---|---|---:|---|"]
+    lines = [
+        "| task | rows | metric | best system | seeds | score | better than, after Holm |",
+        "|---|---:|---|---|---|---:|---|",
+    ]
     for table in tables:
         best = table.best
         if best is None:
-            lines.append(f"| {table.task} | {table.size:,} | {wording.title(table.metric)} | none | | |")
+            lines.append(f"| {table.task} | {table.size:,} | {wording.title(table.metric)} | none | | | |")
             continue
-        own = [one for one in table.contests if best.name in (one.first, one.second)]
-        beaten = sum(wording.verdict(one) == f"{best.name} is better" for one in own)
-        score = wording.cell(table.metric, best.estimates[table.metric])
-        against = f"{beaten} of {len(own)} others" if own else "not tested"
-        lines.append(
-            f"| {table.task} | {table.size:,} | {wording.title(table.metric)} | {best.name} | {score} | {against} |"
-        )
+        beaten, tested = wording.beaten(table)
+        cells = (
+            table.task, f"{table.size:,}", wording.title(table.metric), best.name, wording.seeds(best),
+            wording.cell(table.metric, best.estimates[table.metric]),
+            f"{beaten} of {tested} others" if tested else "not tested",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

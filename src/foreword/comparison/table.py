@@ -97,7 +97,7 @@ class Table:
     def best(self) -> Row | None:
         """The system with the best mean of the tested metric."""
         known = [row for row in self.rows if row.role == "system" and self.metric in row.estimates]
-        return max(known, key=lambda row: _better(self.metric) * row.estimates[self.metric].mean, default=None)
+        return max(known, key=lambda row: better(self.metric) * row.estimates[self.metric].mean, default=None)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -207,6 +207,7 @@ def _rows(
         had = {name: _values(system.runs, name, options.split) for name in shown}
         estimates = {name: estimate(values) for name, values in had.items() if values}
         if system.runs:
+            gaps += _flattered(system, shown[0], options.split)
             gaps += [f"{system.name}: {len(v)} of {len(system.runs)} runs have {n}" for n, v in had.items()
                      if len(v) < len(system.runs)]  # fmt: skip
         signs = sorted({mixed.marks[str(run.path)] for run in system.all_runs if str(run.path) in mixed.marks})
@@ -217,6 +218,17 @@ def _rows(
         rows.append(Row("hard prompt", "missing", note="no result of a hard prompt is among these"))
         gaps.append("there is no hard prompt to compare with: run a recipe with method: hard")
     return rows, gaps
+
+
+def _flattered(system: System, metric: str, split: str) -> list[str]:
+    """What a system's mean would be with the runs that are left out of it."""
+    every = [value for _, value in _values(system.all_runs, metric, split)]
+    if not system.left_out or len(every) <= len(system.runs):
+        return []
+    return [
+        f"{system.name}: its mean is of {len(system.runs)} of {len(system.all_runs)} seeds; with the degenerate ones "
+        f"{metric} would be {float(np.mean(every)):.4g}"
+    ]
 
 
 def estimate(values: Sequence[tuple[int, float]]) -> Estimate:
@@ -236,12 +248,7 @@ def _values(runs: Sequence[Run], metric: str, split: str) -> list[tuple[int, flo
 def _cost(system: System) -> Cost:
     records = [run.record for run in system.all_runs]
     trained = int(records[0]["parameters"].get("trained", 0))
-    scored = [
-        1000 * record["scoring_seconds"] / rows
-        for record in records
-        if record.get("scoring_seconds")
-        and (rows := sum(record.get(split, {}).get("rows", 0) for split in ("validation", "test")))
-    ]
+    scored = [value for record in records if (value := _latency(record)) is not None]
     peaks = [record["peak_memory_mb"] for record in records if record.get("peak_memory_mb")]
     times = [record["seconds"] for record in records if trained and record.get("seconds") is not None]
     return Cost(
@@ -252,6 +259,17 @@ def _cost(system: System) -> Cost:
         float(np.mean(peaks)) if peaks else None,
         float(np.mean(scored)) if scored else None,
     )
+
+
+def _latency(record: Mapping[str, Any]) -> float | None:
+    """Milliseconds a row; None in older results of runs that scored what they kept, and not the rows themselves."""
+    if "latency_ms" in record:
+        known: float | None = record["latency_ms"]
+        return known
+    rows = sum(record.get(split, {}).get("rows", 0) for split in ("validation", "test"))
+    route = str(record.get("plan", {}).get("route"))
+    kept = any(told in route for told in ("run once for all rows", "lie ready for all rows", "are made once"))
+    return None if kept or not rows or not record.get("scoring_seconds") else 1000 * record["scoring_seconds"] / rows
 
 
 def _baselines(runs: Sequence[Run], truth: Truth, shown: Sequence[str], split: str) -> list[Row]:
@@ -294,7 +312,8 @@ def _calibrated(row: Row, truth: Truth, split: str) -> Row:
     return replace(row, calibration=calibration(sure, np.concatenate([right(part, truth) for part in parts])))
 
 
-def _better(metric: str) -> int:
+def better(metric: str) -> int:
+    """1 for a metric that is better where it is higher, else -1."""
     return -1 if metric == "loss" else 1
 
 
@@ -302,4 +321,4 @@ def _place(row: Row, metric: str) -> tuple[int, float]:
     """Hard prompts first, then the others; the better the later."""
     hard = row.role == "missing" or (row.system is not None and row.system.any.record["method"] == "hard")
     known = row.estimates.get(metric)
-    return (0 if hard else 1), -1e9 if known is None else _better(metric) * known.mean
+    return (0 if hard else 1), -1e9 if known is None else better(metric) * known.mean

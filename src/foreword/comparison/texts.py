@@ -84,11 +84,9 @@ def _tests(table: Table) -> Iterator[str]:
     yield _line(["", f"difference in {wording.title(table.metric)}", "p", "p, bootstrap", "p, Holm", ""])
     yield "|---|---:|---:|---:|---:|---|"
     for one in chosen:
-        p_values = (one.randomization, one.bootstrap, one.holm)
-        pair = f"{_plain(one.first)} − {_plain(one.second)}"
-        yield _line(
-            [pair, wording.told(one, table.metric), *map(wording.p_value, p_values), _plain(wording.verdict(one))]
-        )
+        p_values = map(wording.p_value, (one.randomization, one.bootstrap, one.holm))
+        pair, difference = _plain(wording.pair(one)), wording.told(one, table.metric)
+        yield _line([pair, difference, *p_values, _plain(wording.verdict(one))])
 
 
 def important(table: Table, most: int = 15) -> list[Any]:

@@ -19,7 +19,7 @@ from foreword.inspection.minimal import Minimal, minimal
 from foreword.inspection.outcomes import Outcome, measure, statistic
 from foreword.inspection.plane import Plane, plane
 from foreword.inspection.subject import Subject
-from foreword.inspection.vocabulary import Vocabulary
+from foreword.inspection.vocabulary import Vocabulary, entries
 from foreword.inspection.words import Reading, read_words
 
 T = TypeVar("T")
@@ -134,7 +134,8 @@ def _words(found: Inspection, subject: Subject, start: Tensor | None, wanted: Wa
             f"{subject.method} has no virtual tokens among the words; vectors of a layer inside have no vocabulary"
         )
     vocabulary = Vocabulary.of(subject.backbone, whole=not wanted.pieces)
-    found.words = read_words(soft.vectors, vocabulary, start, wanted.top, wanted.seed)
+    begun = None if start is None else (start, entries(subject.backbone, start))
+    found.words = read_words(soft.vectors, vocabulary, begun, wanted.top, wanted.seed)
     found.vocabulary, found.whole_words = len(vocabulary.ids), vocabulary.whole
     found.plane = plane(soft.vectors, vocabulary, start, wanted.seed)
     return vocabulary

@@ -62,7 +62,7 @@ def _words(found: Inspection) -> Section:
                 ", ".join(word.word for word in one.nearest["cosine"]),
                 tag="nearer than chance" if one.is_near else "no nearer than chance",
                 warn=not one.is_near,
-                note="" if one.start is None or one.moved is None else f"began at {one.start}, cosine {one.moved:.2f}",
+                note="" if one.moved is None else f"began at {one.start or 'no entry'}, cosine {one.moved:.2f}",
             ),
             f"{one.nearest['cosine'][0].value:.2f}",
             f"{one.median['cosine']:.2f}",

@@ -14,6 +14,8 @@ from foreword.errors import Unsupported
 from foreword.methods._initial import real_ids
 
 MEASURES = ("cosine", "dot", "euclidean")
+SAME = 1 - 1e-4
+"""The cosine from which on two directions are one, up to rounding."""
 _CELLS = 1 << 24  # similarities that are held at once: 64 MB
 
 
@@ -78,6 +80,23 @@ class Vocabulary:
             squares = [(self.lengths**2 - 2 * length * dots).amin(1) + length**2 for length in lengths]
             best["euclidean"].append(-torch.stack(squares).clamp(min=0).sqrt())
         return {name: torch.cat(found, dim=1) for name, found in best.items()}
+
+
+@torch.no_grad()
+def entries(backbone: Backbone, vectors: Tensor) -> list[str | None]:
+    """The entry of the vocabulary in whose embedding's direction each of the `[P, E]` vectors lies; None for none."""
+    table = backbone.embedding.weight.detach()
+    sought = torch.nn.functional.normalize(vectors.detach().to(table), dim=1)
+    best = torch.full((len(sought),), -1.0)
+    places = torch.zeros(len(sought), dtype=torch.long)
+    for begin in range(0, len(table), rows := max(1, _CELLS // table.shape[1])):
+        found, where = (
+            (sought @ torch.nn.functional.normalize(table[begin : begin + rows], dim=1).T).float().cpu().max(1)
+        )
+        nearer = found > best
+        best[nearer], places[nearer] = found[nearer], where[nearer] + begin
+    words = spelled(backbone, places.tolist())
+    return [word if near >= SAME else None for word, near in zip(words, best.tolist(), strict=True)]
 
 
 def spelled(backbone: Backbone, ids: Sequence[int]) -> list[str]:

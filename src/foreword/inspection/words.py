@@ -36,8 +36,8 @@ class Reading:
     `nearest`: by measure, the nearest first. `chance`: by measure, the share of random vectors that are at least as
     near to any word, counting the token as one of them; `adjusted`: the same after Holm's correction over the prompt's
     tokens; `is_near`: whether that of the cosine is at most `LEVEL`. `median`: by measure, how near the nearest word of
-    half of the random vectors is. `start`: the word nearest to the token before training by cosine, and `moved`: the
-    cosine between the token then and now; None where what it was is not known.
+    half of the random vectors is. `start`: the vocabulary's entry, whole word or not, that the token was before
+    training; None where it was none. `moved`: the cosine between the token then and now; None where that is not known.
     """
 
     token: int
@@ -58,9 +58,13 @@ class Reading:
 
 @torch.no_grad()
 def read_words(
-    vectors: Tensor, vocabulary: Vocabulary, start: Tensor | None = None, top: int = 5, seed: int = 0
+    vectors: Tensor,
+    vocabulary: Vocabulary,
+    start: tuple[Tensor, Sequence[str | None]] | None = None,
+    top: int = 5,
+    seed: int = 0,
 ) -> list[Reading]:
-    """Each of the `[P, E]` vectors among the words; `start`: `[P, E]`, what they were before training."""
+    """Each of the `[P, E]` vectors among the words; `start`: `[P, E]` before training, and the entries they were."""
     vectors = vectors.detach().float().cpu()
     lengths, drawn = vectors.norm(dim=1), draws_for(len(vectors))
     chance = vocabulary.nearest_of_random(vocabulary.random(drawn, seed), lengths)
@@ -74,7 +78,7 @@ def read_words(
         as_near = (chance[measure] >= values[:, :1] - slack).sum(1)
         shares[measure] = [(int(count) + 1) / (drawn + 1) for count in as_near]
     adjusted = {measure: holm(own).tolist() for measure, own in shares.items()}
-    begun, moved = _before(vectors, start, vocabulary)
+    begun, moved = _before(vectors, start)
     return [
         Reading(
             token=i,
@@ -97,14 +101,12 @@ def draws_for(tokens: int) -> int:
 
 
 def _before(
-    vectors: Tensor, start: Tensor | None, vocabulary: Vocabulary
+    vectors: Tensor, start: tuple[Tensor, Sequence[str | None]] | None
 ) -> tuple[Sequence[str | None], Sequence[float | None]]:
     if start is None:
         return [None] * len(vectors), [None] * len(vectors)
-    start = start.detach().float().cpu()
-    places = vocabulary.similarities(start, "cosine").argmax(1).tolist()
-    moved = torch.nn.functional.cosine_similarity(vectors, start).tolist()
-    return [vocabulary.words[place] for place in places], moved
+    moved = torch.nn.functional.cosine_similarity(vectors, start[0].detach().float().cpu()).tolist()
+    return start[1], moved
 
 
 def _near(vocabulary: Vocabulary, measure: str, values: Tensor, places: Tensor) -> tuple[Near, ...]:

@@ -22,7 +22,7 @@ class Checked:
     """What the trials have in common, and where each is compared.
 
     `metric`: what they are chosen by. `rows`: of validation. `pauses`: for each trial the steps of its rungs, as many
-    for all. `data`: fingerprints of the rows of the recipe by split.
+    for all. `data`: fingerprints of the rows of the first trial by split.
     """
 
     metric: str
@@ -66,7 +66,7 @@ def check(sweep: Sweep) -> Checked:
         )
     pauses = tuple((*found, *[found[-1]] * (most - len(found))) for found in rungs)
     first = _dataset(sweep.trials[0], sets)
-    data: dict[str, str] = {split: first.fingerprint(split) for split in first.splits if split != "train"}
+    data: dict[str, str] = {split: first.fingerprint(split) for split in first.splits}
     return Checked(metric, METRICS[metric].higher_is_better, len(first.rows("validation")), pauses, data)
 
 

@@ -17,6 +17,7 @@ from foreword.sweep import state
 from foreword.sweep.checking import check
 from foreword.sweep.run import Observer, run
 from foreword.sweep.search import Outcome, SearchConfig
+from foreword.sweep.space import parse
 from foreword.sweep.spec import Sweep, Trial, sweep_of
 from foreword.training.loop import Reporter, Silent
 from foreword.whole import put
@@ -105,6 +106,7 @@ def _sweep(one: Asked) -> Sweep:
     if search.max_minutes is not None:
         raise ConfigError("budgets by the clock are not equal ones", where=where, do="give trials in place of minutes")
     path = one.folder.parent / f"{one.name}-search.yaml"
+    parse(one.space)  # before anything is written
     put(path, f"# What the search for {one.name} begins with.\n" + yaml.safe_dump(one.settings, sort_keys=False))
     return sweep_of(path, (), one.space, search)
 
