@@ -37,7 +37,8 @@ from foreword.training.loop import OWNER, Loop, Reporter, Silent, check_training
 from foreword.training.plan import Plan, plan_of
 from foreword.training.plan import together as plans_together
 from foreword.training.record import record, write_json
-from foreword.training.route import Route, Splits, follow, largest_error, route_of
+from foreword.training.route import Route, Splits, follow, route_of
+from foreword.training.stopping import ending
 from foreword.use import Foreword
 from foreword.use import Prediction as Prediction
 from foreword.use import data_for as data_for
@@ -170,21 +171,10 @@ def train_together(
     has its own optimiser, schedule and early stop. `seconds` in their records are those of the whole pass.
     """
     runs = [as_config(config) for config in settings]
-    names = {run.backbone for run in runs}
-    if not runs or len(names) > 1:
-        raise ConfigError(
-            f"runs in one pass share one backbone, and there are {len(names)}: {', '.join(sorted(names)) or 'no runs'}",
-            do="train them one after the other",
-        )
+    _check_one_backbone(runs)
     places = _places(runs, folders, resume=resume, overwrite=overwrite)
     told = list(reporters) if reporters is not None else [Silent() for _ in runs]
-    prepared: list[Prepared] = []
-    for number, run in enumerate(runs):
-        prepared.append(prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}"))
-        backbone = prepared[-1].assembly.backbone
-    if len(prepared) > 1:
-        for one, plan in zip(prepared, plans_together([one.plan for one in prepared]), strict=True):
-            one.plan = plan
+    prepared = _prepare_all(runs, backbone)
     for one, place in zip(prepared, places, strict=True):
         on_plan(one.plan)
         if place is not None:
@@ -195,6 +185,34 @@ def train_together(
     if loops:
         run_together(loops, resume)
     return _finish_all(started)
+
+
+def plans(settings: Sequence[Config], backbone: Backbone | None = None) -> list[Plan]:
+    """What runs that share a pass would do; nothing is run or written. **Raises** `ForewordError` as training does."""
+    runs = [as_config(config) for config in settings]
+    _check_one_backbone(runs)
+    return [one.plan for one in _prepare_all(runs, backbone)]
+
+
+def _check_one_backbone(runs: Sequence[RunConfig]) -> None:
+    names = {run.backbone for run in runs}
+    if not runs or len(names) > 1:
+        raise ConfigError(
+            f"runs in one pass share one backbone, and there are {len(names)}: {', '.join(sorted(names)) or 'no runs'}",
+            do="train them one after the other",
+        )
+
+
+def _prepare_all(runs: Sequence[RunConfig], backbone: Backbone | None) -> list[Prepared]:
+    """Every run prepared on one backbone, their plans with the memory of all."""
+    prepared: list[Prepared] = []
+    for number, run in enumerate(runs):
+        prepared.append(prepare(run, backbone, OWNER if len(runs) == 1 else f"{OWNER}{number}"))
+        backbone = prepared[-1].assembly.backbone
+    if len(prepared) > 1:
+        for one, plan in zip(prepared, plans_together([one.plan for one in prepared]), strict=True):
+            one.plan = plan
+    return prepared
 
 
 def _places(
@@ -229,6 +247,14 @@ def _finish_all(started: Sequence[Started]) -> list[Result]:
     raise ForewordError(f"{first.what}; {len(results)} of {len(started)} runs are done", where=which, do=first.do)
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What it cost to have what is kept: `seconds`, and `error`, the largest of float16 (None for float32)."""
+
+    seconds: float = 0.0
+    error: float | None = None
+
+
 @dataclass(eq=False)
 class Started:
     """A run on its way: its items as its route has them, and its loop, or None where it trains nothing."""
@@ -237,17 +263,23 @@ class Started:
     items: Splits
     loop: Loop | None
     place: Path | None
+    keeping: Keeping
 
 
 def start(prepared: Prepared, place: Path | None, reporter: Reporter) -> Started:
     """Take the run's route: what is kept of its rows is made now, for the splits that are among its items."""
-    items = follow(prepared.route, prepared.assembly, prepared.items, reporter.kept)
+    errors: list[float] = []
+    begun = time.perf_counter()
+    with ending("stopped while what is kept of the data was made"):
+        items = follow(prepared.route, prepared.assembly, prepared.items, reporter.kept, errors.append)
+    took = 0.0 if prepared.route.wanted is None else time.perf_counter() - begun
+    keeping = Keeping(took, max(errors, default=None))
     if not prepared.assembly.trained():
-        return Started(prepared, items, None, place)
+        return Started(prepared, items, None, place, keeping)
     rows, validation, twins = items["train"], items.get("validation", []), items.get(SWAPPED, ())
     run, log = identity(prepared), with_drift(log_of(place), prepared.assembly.method)
     loop = Loop(prepared.assembly, rows, validation, place, reporter, log, run, twins, prepared.route)
-    return Started(prepared, items, loop, place)
+    return Started(prepared, items, loop, place, keeping)
 
 
 def _finish(started: Started, together: int) -> Result:
@@ -274,7 +306,7 @@ def _finish(started: Started, together: int) -> Result:
     cut = {split: assembly.reader.cut(rows) for split, rows in prepared.items.items() if split != SWAPPED}
     made = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     made["together"], made["latency_ms"] = together, latency
-    made["kept_error"] = largest_error(prepared.route, prepared.items)
+    made["kept_seconds"], made["kept_error"] = round(started.keeping.seconds, 2), started.keeping.error
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:

@@ -109,6 +109,12 @@ class TrainingConfig(Settings):
     swap_pairs: bool = Field(False, description="a pair's two texts change places in every other epoch")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; default: at every evaluation")
 
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        """YAML 1.1 reads `off` as false."""
+        return "off" if value is False else value
+
 
 class GenerationOptions(Settings):
     """How text is generated; names and meanings are those of transformers.

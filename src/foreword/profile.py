@@ -13,9 +13,10 @@ import torch
 
 from foreword.api import Prepared
 from foreword.bank import Bank
-from foreword.batch import collate
+from foreword.batch import collate, pieces
 from foreword.errors import ConfigError
 from foreword.evaluation.scoring import summed_loss
+from foreword.training.compiling import compiled
 from foreword.training.cost import cost_of, matrix_rate
 from foreword.training.loop import OWNER, Loop
 from foreword.training.route import follow
@@ -58,6 +59,7 @@ def profile(prepared: Prepared, steps: int = 20) -> Profile:
     assembly, route = prepared.assembly, prepared.route
     if not assembly.trained():
         raise ConfigError(f"{prepared.config.method.name} trains nothing, so there is no step to look at")
+    _check_whole(prepared)
     started = time.perf_counter()
     train = follow(route, assembly, {"train": prepared.items["train"]})["train"]
     kept = time.perf_counter() - started if route.kind in ("trunk", "documents") else 0.0
@@ -65,13 +67,15 @@ def profile(prepared: Prepared, steps: int = 20) -> Profile:
     loop.prepare(resume=False)
     clock = _Clock()
     wholes = []
-    for number in range(steps + 2):
-        if number == 2:
-            clock.seconds.clear()
-        begun = time.perf_counter()
-        _step(loop, clock)
-        if number >= 2:
-            wholes.append(time.perf_counter() - begun)
+    with compiled(assembly.backbone if loop.config.compile else None):
+        for number in range(steps + 2):
+            if number == 2:
+                clock.seconds.clear()
+            begun = time.perf_counter()
+            _step(loop, clock)
+            if number >= 2:
+                wholes.append(time.perf_counter() - begun)
+        operators = _operators(loop)
     rates = [matrix_rate() for _ in range(3)]
     cost = cost_of(assembly, route, prepared.items["train"], [], ready=True)
     return Profile(
@@ -81,9 +85,20 @@ def profile(prepared: Prepared, steps: int = 20) -> Profile:
         gflops=max(rates) / 1e9,
         floor=cost.step / max(rates),
         kept_seconds=kept,
-        operators=_operators(loop),
+        operators=operators,
         steps=steps,
     )
+
+
+def _check_whole(prepared: Prepared) -> None:
+    """**Raises** `ConfigError` where a step is run in pieces, which is another step than the one looked at here."""
+    config = prepared.config.training
+    longest = sorted(prepared.items["train"], key=lambda item: item.tokens)[-config.batch_size :]
+    if len(list(pieces(longest, config.max_tokens))) > 1:
+        raise ConfigError(
+            f"training.max_tokens: {config.max_tokens} runs a step in pieces, and a step is looked at in one pass",
+            do="raise training.max_tokens, or lower training.batch_size",
+        )
 
 
 class _Clock:

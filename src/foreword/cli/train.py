@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from foreword.training.plan import Plan
 
 TITLES = {"macro_f1": "macro F1", "mcc": "MCC", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L",
           "bleu": "BLEU", "chrf": "chrF", "answer_f1": "F1", "exact_match": "exact match",
@@ -38,13 +42,12 @@ def train(
 
     overrides = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     run = config.load(recipe, overrides)
+    runs = [run.model_copy(update={"seed": one}) for one in several(seed, seeds)] or [run]
     if dry_run:
-        prepared = api.prepare(run)
-        typer.echo(json.dumps(prepared.plan.to_dict(), indent=1)) if as_json else render.plan(prepared.plan)
+        _tell_plans(api.plans(runs), several=seeds is not None, as_json=as_json)
         return
     if result is not None and (result.is_dir() or not result.name):
         raise ConfigError(f"--result names a folder: {result}", do="give the name of a JSON file")
-    runs = [run.model_copy(update={"seed": one}) for one in several(seed, seeds)] or [run]
     where = str(output or run.output or f"runs/{recipe.absolute().parent.name}-{recipe.stem}-seed{{seed}}")
     for name in (where, str(result) if result else "{seed}"):
         if len(runs) > 1 and "{seed}" not in name:
@@ -67,6 +70,17 @@ def train(
         render.out.print(
             f'saved in {folder}; use it: foreword predict {folder / "artifact"} "..."', markup=False, soft_wrap=True
         )
+
+
+def _tell_plans(plans: Sequence[Plan], *, several: bool, as_json: bool) -> None:
+    from foreword.cli import render
+
+    if as_json:
+        found = [plan.to_dict() for plan in plans]
+        typer.echo(json.dumps(found if several else found[0], indent=1))
+        return
+    for plan in plans:
+        render.plan(plan)
 
 
 def several(seed: int | None, seeds: str | None) -> list[int]:
@@ -101,7 +115,7 @@ def show(record: dict) -> None:
                 rows.append([f"{split} ({one['rows']} rows): {who}", *scores])
     titles = TITLES | {"f1": f"F1 of {record['f1_of']}" if record["f1_of"] else "F1"}
     render.grid(["", *(titles.get(name, name) for name in names)], rows)
-    train, seconds = record["train"], record["seconds"]
+    train, seconds = record["train"], record["seconds"] + record["kept_seconds"]
     stop = ", stopped early" if train["stopped_early"] else ""
     beside = f" for {record['together']} runs in one pass" if record["together"] > 1 else ""
     render.out.print(
@@ -109,6 +123,10 @@ def show(record: dict) -> None:
         f"{train['best_step']:,}; {seconds:.0f} s{beside} (expected {record['plan']['seconds']:.0f} alone), "
         f"{record['peak_memory_mb']:,.0f} MB at the most (expected {record['plan']['memory_mb']:,.0f})"
     )
+    if record["kept_error"] is not None:
+        render.out.print(
+            f"what is kept in float16 is off by {record['kept_error']:.2g} of its root mean square at most"
+        )
     for split in ("validation", "test"):
         if split in record and not record["cut"][split].startswith("none"):
             render.out.print(f"{split}: {record['cut'][split]}")

@@ -250,7 +250,11 @@ def _cost(system: System) -> Cost:
     trained = int(records[0]["parameters"].get("trained", 0))
     scored = [value for record in records if (value := _latency(record)) is not None]
     peaks = [record["peak_memory_mb"] for record in records if record.get("peak_memory_mb")]
-    times = [record["seconds"] for record in records if trained and record.get("seconds") is not None]
+    times = [
+        record["seconds"] + (record.get("kept_seconds") or 0)
+        for record in records
+        if trained and record.get("seconds") is not None
+    ]
     return Cost(
         trained,
         int(records[0]["parameters"].get("stored", 0)),

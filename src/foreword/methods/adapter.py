@@ -27,6 +27,8 @@ from foreword.methods.base import Method, MethodSetup
 from foreword.methods.p_tuning_v2 import Depth
 
 Kind = Literal["houlsby", "pfeiffer", "parallel", "compacter", "compacter++"]
+WIDEST = 64
+"""Times the layers' width that an adapter may be wide: more is a slip of the pen, and would not fit the memory."""
 WIDTHS = ("bottleneck_size", "reduction_factor", "width")
 _PHM = {"reduction_factor": 32.0, "activation": "gelu_new", "phm": 4, "shared_rule": True, "factor_rank": 1}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -91,6 +93,12 @@ class AdapterConfig(MethodConfig):
             raise ConfigError(f"method.activation: unknown activation '{value}'", do=did_you_mean(value, ACTIVATIONS))
         return value
 
+    @field_validator("width", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        """A number in YAML is the fraction that it writes."""
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
     @field_validator("width")
     @classmethod
     def _fraction(cls, value: str | None) -> str | None:
@@ -131,11 +139,18 @@ class AdapterConfig(MethodConfig):
             exact = hidden * Fraction(self.width or 1)
         rounded = self.multiple_of or (self.phm if self.bottleneck_size is None else None) or 1
         size = math.ceil(exact / rounded) * rounded
+        if size > WIDEST * hidden:
+            raise ConfigError(f"the adapter is more than {WIDEST} times as wide as the layers, which are {hidden}")
         if self.phm is not None and (size % self.phm or hidden % self.phm):
             wrong, what = (size, "the adapter's width") if size % self.phm else (hidden, "the layers' width")
             raise ConfigError(
                 f"phm: {self.phm} does not divide {what}, {wrong}",
                 do="set multiple_of to a multiple of phm" if size % self.phm else f"choose a divisor of {hidden}",
+            )
+        if self.phm is not None and self.factor_rank is not None and self.factor_rank > min(size, hidden) // self.phm:
+            raise ConfigError(
+                f"factor_rank: {self.factor_rank} is above {min(size, hidden) // self.phm}, which is full here",
+                do="leave factor_rank out for full factors",
             )
         return size
 

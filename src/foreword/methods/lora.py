@@ -34,7 +34,7 @@ class LoRA(Method):
         """
 
         name: Literal["lora"] = "lora"
-        r: int = Field(8, ge=1)
+        r: int = Field(8, ge=1, le=65_536)
         lora_alpha: float = Field(8, gt=0)
         lora_dropout: float = Field(0.0, ge=0, lt=1)
         target_modules: Targets | None = None

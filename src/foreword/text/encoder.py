@@ -129,6 +129,17 @@ class Encoder:
             return " "
         return " " if last.text[-1].isspace() and not last.text.rstrip(" \t").endswith("\n") else ""
 
+    @property
+    def glued_to(self) -> str:
+        """The mark that a decoder's answer stands right behind, such as ":", where a space is usual; else nothing.
+
+        Without the space its first token is another one, which the model has seldom seen there.
+        """
+        before = list(takewhile(lambda part: not isinstance(part, Mask), self._parts))
+        last = before[-1] if len(before) < len(self._parts) and before else None
+        apart = self.chat or self.kind != "causal" or not isinstance(last, Text)
+        return "" if apart or not isinstance(last, Text) or last.text[-1] not in ":?!." else last.text[-1]
+
     @cached_property
     def begun(self) -> tuple[int, ...]:
         """What the decoder's part of every row begins with; nothing where there is no decoder of its own."""

@@ -67,9 +67,7 @@ def cost_of(
     once = 0.0
     if route.kind in ("trunk", "documents") and not ready:
         layers = route.layer if route.kind == "trunk" else shape.layers
-        kept = sum(len(row) for item in (*train, *validation) for row in item.rows)
-        share = 1.0 if route.kind == "trunk" or not tokens else ahead / (tokens + ahead)
-        once = 2.0 * layers * shape.layer * kept * share
+        once = 2.0 * layers * shape.layer * route.places
     again = 0.0 if lowest is None else again
     return Cost(forward + gradient + weights + front + again, evaluated + front, once, tokens, read)
 

@@ -11,6 +11,7 @@ from typing import Any
 from foreword import config as configs
 from foreword.config import RunConfig
 from foreword.errors import ConfigError
+from foreword.whole import put
 
 
 def check_folder(place: Path, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
@@ -45,7 +46,7 @@ def make_folder(place: Path, config: RunConfig, *, anew: bool) -> None:
             if (place / "artifact" / "foreword.json").is_file():  # else an interrupted run would keep another's
                 shutil.rmtree(place / "artifact")
         place.mkdir(parents=True, exist_ok=True)
-        (place / "run.yaml").write_text(configs.dump(config), encoding="utf-8")
+        put(place / "run.yaml", configs.dump(config))
     except OSError as error:
         raise ConfigError(f"cannot write the run's folder: {error}", where=str(place)) from None
 
@@ -60,8 +61,7 @@ def log_of(place: Path | None) -> Callable[[dict[str, Any]], None]:
         step = entry["step"]
         if path.exists() and not seen:
             lines = path.read_text(encoding="utf-8").splitlines()
-            whole = (line for line in lines if line.endswith("}"))  # a killed process may leave half a line
-            kept = [line for line in whole if json.loads(line)["step"] < step]
+            kept = [line for line in lines if (known := _step(line)) is not None and known < step]
             path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         seen.append(step)
         with path.open("a", encoding="utf-8") as file:
@@ -69,3 +69,12 @@ def log_of(place: Path | None) -> Callable[[dict[str, Any]], None]:
 
     seen: list[int] = []
     return write
+
+
+def _step(line: str) -> int | None:
+    """The step of a record; None for half a line, which a killed process may leave."""
+    try:
+        found: int = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found

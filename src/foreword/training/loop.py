@@ -7,8 +7,6 @@ eval mode and takes no gradient. Everything that the next step depends on is in 
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +33,7 @@ from foreword.training.compiling import compiled
 from foreword.training.gradient import Share, backward
 from foreword.training.optim import make_optimizer, set_rate
 from foreword.training.route import WHOLE, Route
+from foreword.training.stopping import asked
 
 OWNER = "run"
 
@@ -341,13 +340,13 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
     """
     for loop in loops:
         loop.prepare(resume)
-    with compiled(next((o.bank.backbone for o in loops if o.config.compile), None)), _stoppable() as asked_to_stop:
+    with compiled(next((o.bank.backbone for o in loops if o.config.compile), None)), asked() as asked_to_stop:
         while active := [loop for loop in loops if loop.active]:
             step_together(active)
             if len(loops) == 1 and loops[0].failure is not None:
                 raise loops[0].failure
-            if asked_to_stop() and any(not loop.progress.done for loop in loops):
-                raise [loop.interrupted() for loop in loops if not loop.progress.done][0]
+            if asked_to_stop() and (going := [loop for loop in loops if loop.failure is None]):
+                raise [loop.interrupted() for loop in going][0]  # after the last step, too: scoring may take long
     for loop in loops:
         if loop.failure is None:
             loop.finish()
@@ -376,24 +375,3 @@ def step_together(loops: Sequence[Loop]) -> list[float]:
         except ForewordError as error:
             loop.failure, loop.progress.done = error, True
     return [found[share.owner] for share in shares]
-
-
-@contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a stop after the step; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

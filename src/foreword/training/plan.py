@@ -51,6 +51,7 @@ class Plan:
     seconds: float
     memory: Memory
     together: int = 1
+    glued_to: str = ""
 
     @property
     def memory_mb(self) -> float:
@@ -71,6 +72,7 @@ class Plan:
             ("method", f"{self.method}, readout {self.readout}, on {self.backbone}"),
             ("trained", f"{self.trained_parameters:,} parameters ({share:.3%} of {self.backbone_parameters:,})"),
             *([("warning", much)] if share > 0.1 and self.method != "full" else []),
+            *([("warning", _glued(self.glued_to))] if self.glued_to else []),
             ("stored", f"{self.stored_parameters:,} numbers"),
             ("rows", f"{self.train_rows:,} train, {self.validation_rows:,} validation; {self.tokens:.0f} tokens a row"),
             ("cut", self.cut),
@@ -121,6 +123,7 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         machine_gflops=round(rate / 1e9, 1),
         seconds=round(flops / rate * OVERHEAD, 1),
         memory=memory_of(assembly, route, train, validation),
+        glued_to=assembly.reader.encoder.glued_to,
     )
 
 
@@ -128,6 +131,10 @@ def together(plans: Sequence[Plan]) -> list[Plan]:
     """The plans of runs that share a pass, each with the memory of all."""
     memory = memory_together([plan.memory for plan in plans])
     return [replace(plan, memory=memory, together=len(plans)) for plan in plans]
+
+
+def _glued(mark: str) -> str:
+    return f"answers stand right behind '{mark}'; write '{mark} {{mask}}' in the template if a space belongs there"
 
 
 def _reads(places: int, run: int, layers: int, route: Route, task: Task) -> str:

@@ -48,6 +48,11 @@ class Route:
     ready: bool = False
     size: int = 0
 
+    @property
+    def places(self) -> int:
+        """Of how many tokens, of all splits, something is kept."""
+        return 0 if self.wanted is None else self.size // self.wanted.row_bytes
+
     def compiled(self, backbone: Backbone, injection: Injection) -> Injection:
         """The injection as the shortened rows see it: what stands in front of all of them becomes key/values."""
         return injection if self.front is None else _in_front(backbone, injection, self.front)
@@ -75,14 +80,21 @@ def route_of(assembly: Assembly, splits: Splits) -> Route:
     return _causal(assembly, injection, sets)
 
 
-def follow(route: Route, assembly: Assembly, splits: Splits, advance: Advance = lambda done, of: None) -> Splits:
+def follow(
+    route: Route,
+    assembly: Assembly,
+    splits: Splits,
+    advance: Advance = lambda done, of: None,
+    lost: Callable[[float], None] = lambda error: None,
+) -> Splits:
     """The items as the route has them: with what is kept of them, or without what is in front of all.
 
-    `advance` is told of rows that are run for the cache, when it is made.
+    `advance` is told of rows that are run for the cache, when it is made. `lost` is told, for each split that is kept
+    in float16, its largest error against the root mean square of what is kept.
     """
     if route.wanted is None:
         return {split: _without_front(route, items) for split, items in splits.items()}
-    return {split: _kept(route, assembly, items, advance) if items else [] for split, items in splits.items()}
+    return {split: _kept(route, assembly, items, advance, lost) if items else [] for split, items in splits.items()}
 
 
 # -- which way --------------------------------------------------------------------------------------------------------
@@ -220,21 +232,17 @@ def _head(row: Row, size: int) -> Row:
     return replace(row, ids=row.ids[:size], soft=row.soft[:size], types=row.types[:size], cls=None, answers=())
 
 
-def largest_error(route: Route, splits: Splits) -> float | None:
-    """What float16 loses at the most, against the root mean square of what is kept; None where nothing is kept so."""
-    if route.wanted is None or route.wanted.precision == "float32":
-        return None
-    sets = [rows_of(route, items) for items in splits.values() if items]
-    return max(states.error_of(route.wanted, rows) for rows in sets)
-
-
 # -- what is kept of every row ----------------------------------------------------------------------------------------
 
 
-def _kept(route: Route, assembly: Assembly, items: Sequence[Item], advance: Advance) -> list[Item]:
+def _kept(
+    route: Route, assembly: Assembly, items: Sequence[Item], advance: Advance, lost: Callable[[float], None]
+) -> list[Item]:
     assert route.wanted is not None
     rows = rows_of(route, items)
     found = states.kept(route.wanted, rows, lambda: produced(route, assembly, rows, advance))
+    if route.wanted.precision != "float32":
+        lost(found.error)
     return _with(route, items, found.arrays)
 
 

@@ -49,9 +49,14 @@ class Wanted:
             digest.update(repr((row.ids, row.types)).encode())
         return digest.hexdigest()[:32]
 
+    @property
+    def row_bytes(self) -> int:
+        """How much room a token takes."""
+        return self.width * np.dtype(self.precision).itemsize
+
     def bytes(self, rows: Sequence[Row]) -> int:
         """How much room it takes."""
-        return sum(len(row) for row in rows) * self.width * np.dtype(self.precision).itemsize
+        return sum(len(row) for row in rows) * self.row_bytes
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def kept(wanted: Wanted, rows: Sequence[Row], produce: Produce) -> Kept:
         folder = store.make_once(f"states/{key}", lambda draft: _write(draft, wanted, rows, produce))
         try:
             os.utime(folder)
-            error = error_of(wanted, rows)
+            error = float(json.loads((folder / "about.json").read_text(encoding="utf-8"))["error"])
             whole = np.load(folder / "states.npy", mmap_mode="r")
             break
         except FileNotFoundError:  # another process made room meanwhile, or was killed while it did
@@ -124,12 +129,6 @@ def kept(wanted: Wanted, rows: Sequence[Row], produce: Produce) -> Kept:
     ends = np.cumsum([len(row) for row in rows])
     arrays = [whole[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
     return Kept(arrays, error, made)
-
-
-def error_of(wanted: Wanted, rows: Sequence[Row]) -> float:
-    """`Kept.error` of rows that are kept."""
-    about = (_root() / wanted.key(rows) / "about.json").read_text(encoding="utf-8")
-    return float(json.loads(about)["error"])
 
 
 def _write(draft: Path, wanted: Wanted, rows: Sequence[Row], produce: Produce) -> None:
