@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import foreword
 from foreword import api
+from foreword import config as configs
 from foreword.errors import (
     BackboneError,
     ConfigError,
@@ -17,6 +22,7 @@ from foreword.errors import (
     TemplateError,
     Unsupported,
 )
+from foreword.training.loop import Silent
 from support.folders import rows, settings, write_rows
 
 
@@ -183,9 +189,6 @@ def test_a_degenerate_run_is_called_so(bert_folder: Path, data_file: Path) -> No
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
-    import os
-    import signal
-
     class Impatient:
         def step(self, done: int, steps: int, loss: float) -> None:
             if done == 1:
@@ -241,7 +244,8 @@ def test_resume_drops_half_a_line_of_the_log(bert_folder: Path, data_file: Path,
     with pytest.raises(Killed):
         foreword.train(values, folder=tmp_path / "run", reporter=Killer(3))
     log = tmp_path / "run" / "metrics.jsonl"
-    log.write_text(log.read_text(encoding="utf-8") + '{"step": 3, "lo', encoding="utf-8")
+    half = '{"step": 2, "validation": {"loss": 1.0}'
+    log.write_text(log.read_text(encoding="utf-8") + half, encoding="utf-8")
     foreword.train(values, folder=tmp_path / "run", resume=True)
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == [1, 2, 3, 4]
@@ -306,9 +310,58 @@ def test_what_the_frozen_layers_give_is_kept_between_runs(
     second = api.train({**run, "seed": 1})
     assert "lie ready" in second.record["plan"]["route"]
     assert sorted((tmp_path / "cache" / "states").iterdir()) == folders
-    off = api.train({**run, "training": {**run["training"], "cache": "off"}})
+    assert first.record["kept_seconds"] > second.record["kept_seconds"] > 0 and first.record["latency_ms"] > 0
+    recipe = tmp_path / "off.yaml"
+    recipe.write_text(yaml.safe_dump(run) + "\n", encoding="utf-8")
+    off = api.train(configs.load(recipe, ["training.cache=off"]))
+    assert off.record["kept_seconds"] == 0
     assert off.record["test"]["predictions"] == first.record["test"]["predictions"]
     assert off.record["test"]["loss"] == pytest.approx(first.record["test"]["loss"], rel=1e-4)
+
+
+def test_a_stop_in_the_last_step_is_a_stop_before_scoring(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+    class Late(Silent):
+        def step(self, done: int, steps: int, loss: float) -> None:
+            if done == steps:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    values, folder = settings(bert_folder, data_file), tmp_path / "run"
+    with pytest.raises(Interrupted, match="after step 4 of 4"):
+        api.train(values, folder=folder, reporter=Late())
+    assert not (folder / "result.json").exists()
+    resumed = api.train(values, folder=folder, resume=True)
+    assert resumed.record["test"]["predictions"] == api.train(values).record["test"]["predictions"]
+
+
+def test_a_stop_while_the_trunk_is_made_leaves_nothing(
+    bert_folder: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREWORD_CACHE", str(tmp_path / "cache"))
+
+    class Early(Silent):
+        def kept(self, done: int, rows: int) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run, before = settings(bert_folder, data_file, method="linear-probe"), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="while what is kept of the data was made"):
+        api.train(run, reporter=Early())
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_a_run_ends_well_when_what_it_reads_is_dropped_meanwhile(
+    bert_folder: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes room for its own; the files are mapped, and go when the run ends."""
+    monkeypatch.setenv("FOREWORD_CACHE", str(tmp_path / "cache"))
+
+    class Dropping(Silent):
+        def step(self, done: int, steps: int, loss: float) -> None:
+            shutil.rmtree(tmp_path / "cache" / "states", ignore_errors=True)
+
+    run = settings(bert_folder, data_file, method="linear-probe")
+    made = api.train({**run, "training": {**run["training"], "cache": "float16"}}, reporter=Dropping())
+    assert 0 < made.record["kept_error"] < 1e-2
 
 
 def test_a_run_that_was_not_begun_begins_where_another_goes_on(

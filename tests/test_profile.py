@@ -25,6 +25,13 @@ def test_the_stages_make_up_the_step(bert_folder: Path, data_file: Path) -> None
     assert all(bool((after[name] == value).all()) for name, value in before.items())
 
 
+def test_a_step_in_pieces_is_not_looked_at(bert_folder: Path, data_file: Path) -> None:
+    run = settings(bert_folder, data_file)
+    run["training"] = {**run["training"], "max_tokens": 16}
+    with pytest.raises(ConfigError, match="in pieces"):
+        profile(api.prepare(config.build(config.RunConfig, run)))
+
+
 def test_a_method_that_trains_nothing_has_no_step(gpt2_folder: Path, data_file: Path) -> None:
     run = settings(gpt2_folder, data_file, method="hard", readout="verbalizer")
     with pytest.raises(ConfigError, match="trains nothing"):

@@ -59,6 +59,10 @@ def test_dry_run_plans_and_leaves_nothing(run: Run, recipe: Path, tmp_path: Path
     plan = json.loads(out)
     assert plan["steps"] == 10
     assert plan["trained_parameters"] == plan["stored_parameters"] == 3 * 2 * 4 * 3 * 8 + 2 * 32 + 2
+    code, out, err = run("train", recipe, "--dry-run", "--json", "--seeds", "0,1")
+    assert code == 0 and [one["together"] for one in json.loads(out)] == [2, 2]
+    code, _, err = run("train", recipe, "--dry-run", "--seeds", "foo")
+    assert code == 2 and "no list of different seeds" in err
     assert not (tmp_path / "runs").exists()
 
 

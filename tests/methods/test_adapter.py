@@ -41,6 +41,16 @@ def test_widths_are_exact() -> None:
     assert size(768) == 48 and size(768, config="parallel") == 384 and size(768, config="compacter") == 24
 
 
+def test_a_width_may_be_a_number_and_has_a_bound() -> None:
+    assert size(768, width=2) == 1536 and size(768, width=2.5) == 1920
+    for wrong in ({"width": "1e400"}, {"reduction_factor": 1e-300}, {"bottleneck_size": 10**9}):
+        with pytest.raises(ConfigError, match="64 times as wide"):
+            size(768, **wrong)
+    assert size(768, phm=4, factor_rank=12) == 48
+    with pytest.raises(ConfigError, match="factor_rank: 13 is above 12"):
+        size(768, phm=4, factor_rank=13)
+
+
 @given(hidden=st.integers(1, 5000), top=st.integers(1, 50), bottom=st.integers(1, 50), multiple=st.integers(1, 64))
 @settings(max_examples=60, deadline=None)
 def test_a_width_is_the_next_multiple(hidden: int, top: int, bottom: int, multiple: int) -> None:

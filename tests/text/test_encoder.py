@@ -205,6 +205,22 @@ def test_the_answer_prefix_is_the_space_written_before_the_mask(family, text, pr
     assert encoder(family, text).answer_prefix == prefix
 
 
+@pytest.mark.parametrize(
+    ("family", "text", "mark"),
+    [
+        ("gpt2", "{a}\nAnswer:{mask}", ":"),
+        ("gpt2", "{a} Is it good?{mask}", "?"),
+        ("gpt2", "{a}\nAnswer: {mask}", ""),
+        ("gpt2", "{a}\n{mask}", ""),
+        ("gpt2", "{a} ({mask}", ""),
+        ("gpt2", "{a}{mask}", ""),
+        ("roberta", "{a}:{mask}", ""),
+    ],
+)
+def test_an_answer_that_is_glued_to_a_mark_is_found(family, text, mark):
+    assert encoder(family, text).glued_to == mark
+
+
 @pytest.mark.parametrize("text", ["{a} It was {mask}", "{a}\n\nLabel:\n{mask}", "{a} = ({mask}", "{a}{sep}{mask}"])
 def test_text_prefix_and_word_are_the_tokens_of_the_finished_text(text):
     made = encoder("gpt2", text)

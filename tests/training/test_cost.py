@@ -93,7 +93,10 @@ def test_what_is_kept_is_paid_once_and_not_when_it_lies_ready() -> None:
     rows = items(assembly)
     route = route_of(assembly, {"train": rows})
     assert route.kind == "trunk"
-    assert cost_of(assembly, route, rows, []).once > 0 == cost_of(assembly, route, rows, [], ready=True).once
+    once = cost_of(assembly, route, rows, []).once
+    assert once > 0 == cost_of(assembly, route, rows, [], ready=True).once
+    more = route_of(assembly, {"train": rows, "test": rows})
+    assert cost_of(assembly, more, rows, []).once == pytest.approx(2 * once), "test rows are kept, too"
 
 
 def test_the_rate_is_one_of_a_machine() -> None:

@@ -139,7 +139,7 @@ class AdapterConfig(MethodConfig):
             exact = hidden * Fraction(self.width or 1)
         rounded = self.multiple_of or (self.phm if self.bottleneck_size is None else None) or 1
         size = math.ceil(exact / rounded) * rounded
-        if size > WIDEST * hidden:
+        if exact > WIDEST * hidden:
             raise ConfigError(f"the adapter is more than {WIDEST} times as wide as the layers, which are {hidden}")
         if self.phm is not None and (size % self.phm or hidden % self.phm):
             wrong, what = (size, "the adapter's width") if size % self.phm else (hidden, "the layers' width")
