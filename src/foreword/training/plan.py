@@ -67,6 +67,7 @@ class Plan:
         share = self.trained_parameters / self.backbone_parameters
         where = "nowhere" if self.gradient_layers is None else "layers {} to {}".format(*self.gradient_layers)
         minutes, seconds = divmod(round(self.seconds), 60)
+        writes = "; writing answers at the end is not counted" if self.readout == "lm" else ""
         much = f"{self.method} trains more than a tenth of the backbone: few would call it parameter-efficient"
         return [
             ("method", f"{self.method}, readout {self.readout}, on {self.backbone}"),
@@ -82,7 +83,10 @@ class Plan:
             ("reads", self.reads),
             ("logits", self.logits),
             *([("compiled", "norms and feed-forwards, in the first steps")] if self.compiled else []),
-            ("expected", f"{minutes} min {seconds} s: {self.tflops:,.1f} TFLOP at {self.machine_gflops:.0f} GF/s"),
+            (
+                "expected",
+                f"{minutes} min {seconds} s: {self.tflops:,.1f} TFLOP at {self.machine_gflops:.0f} GF/s{writes}",
+            ),
             ("memory", self.memory.told + (f" (all {self.together} runs)" if self.together > 1 else "")),
         ]
 
