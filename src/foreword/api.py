@@ -168,7 +168,7 @@ def train_together(
     """Train several runs on one backbone in one pass: seeds, rates, methods, tasks; the results of separate runs.
 
     **Arguments** and **raises** as in `train`; `folders` and `reporters` have one for each of the settings. Each run
-    has its own optimiser, schedule and early stop. `seconds` in their records are those of the whole pass.
+    has its own optimiser, schedule and early stop. `seconds` and `kept_seconds` in their records are those of all.
     """
     runs = [as_config(config) for config in settings]
     _check_one_backbone(runs)
@@ -238,7 +238,8 @@ def _finish_all(started: Sequence[Started]) -> list[Result]:
     """Write all runs down, then **raise** `ForewordError` for those that could not go on."""
     together = sum(one.loop is not None for one in started)
     failed = [one for one in started if one.loop is not None and one.loop.failure is not None]
-    results = [_finish(one, together) for one in started if one not in failed]
+    kept = sum(one.keeping.seconds for one in started)
+    results = [_finish(one, together, kept) for one in started if one not in failed]
     if not failed:
         return results
     first = failed[0].loop.failure if failed[0].loop else None
@@ -282,8 +283,8 @@ def start(prepared: Prepared, place: Path | None, reporter: Reporter) -> Started
     return Started(prepared, items, loop, place, keeping)
 
 
-def _finish(started: Started, together: int) -> Result:
-    """Score the trained parts and write everything down."""
+def _finish(started: Started, together: int, kept: float) -> Result:
+    """Score the trained parts and write everything down; `kept`: seconds that making what is kept took, of all runs."""
     prepared, items, place = started.prepared, started.items, started.place
     progress = Progress(done=True) if started.loop is None else started.loop.progress
     assembly, dataset = prepared.assembly, prepared.dataset
@@ -306,7 +307,7 @@ def _finish(started: Started, together: int) -> Result:
     cut = {split: assembly.reader.cut(rows) for split, rows in prepared.items.items() if split != SWAPPED}
     made = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     made["together"], made["latency_ms"] = together, latency
-    made["kept_seconds"], made["kept_error"] = round(started.keeping.seconds, 2), started.keeping.error
+    made["kept_seconds"], made["kept_error"] = round(kept, 2), started.keeping.error
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:
