@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-quick models test test-all lint results bench bench-adapterhub format clean
+.PHONY: help install demo demo-quick models test test-all laws lint results bench bench-adapterhub format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ test: .venv/.installed-dev ## the tests without the slow ones (ARGS=... is passe
 
 test-all: .venv/.installed-dev ## every test
 	$(BIN)/python -m pytest $(ARGS)
+
+laws: .venv/.installed-dev ## the tests of the laws without the slow ones, and how many pairs each holds for: results/laws.json
+	FOREWORD_LAW_COUNTS=results/laws.json $(BIN)/python -m pytest -m "not slow" tests/contract $(ARGS)
 
 lint: .venv/.installed-dev ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

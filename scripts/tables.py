@@ -12,11 +12,34 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PAGES = (Path("README.md"), Path("docs/reports.md"), Path("docs/methods/prompt-tuning.md"))
+PAGES = (Path("README.md"), Path("docs/reports.md"), Path("docs/methods/prompt-tuning.md"), Path("docs/laws.md"))
+COUNTED = Path("results/laws.json")
+"""How often each law was shown to hold, by `make laws`."""
+LAWS = (
+    "attaching nothing changes nothing; detaching restores the backbone bit for bit",
+    "the backbone never changes; declared parameters alone get a gradient, and every one of them does",
+    "a batch equals its rows, padded left, right or not at all",
+    "a mixed batch equals separate runs",
+    "the readout reads the right place under any prompt",
+    "generation with a cache equals generation without; beams, sampling and batches work",
+    "save and load, resume and the same seed give the same",
+    "every fast path equals the slow one, in loss and in gradient",
+    "gradient checkpointing gives the same gradient",
+    "a subset of layers equals all layers with the others masked",
+    "the number of parameters that is announced is the one that is trained and stored",
+    "a checkpoint of PEFT gives PEFT's logits here, and ours there",
+    "eight examples can be overfitted",
+)
+KINDS = {
+    "read": "a checkpoint of PEFT, read here",
+    "write": "a foreword of ours, written for PEFT",
+    "compiled": "virtual tokens as key/values",
+    "float64": "a checkpoint of PEFT read here, both in float64",
+}
 WRITTEN = {
     "summarization": ("DialogSum", "ROUGE-L"),
     "qa": ("questions on 11 articles of the SQuAD development set", "answer F1"),
@@ -124,6 +147,43 @@ def _against_front(table: Table, name: str) -> tuple[str, str]:
     return "", ""
 
 
+def laws(counted: Mapping[str, Any]) -> list[str]:
+    """How many pairs of method and family each law was shown to hold for, and by how much we and PEFT differ."""
+    lines = ["| law | | checked | refused by name |", "|---:|---|---:|---:|"]
+    for number, what in enumerate(LAWS, 1):
+        found = counted["laws"].get(f"law {number}", {"passed": 0, "refused": 0})
+        failed = f", {found['failed']} FAILED" if found.get("failed") else ""
+        lines.append(f"| {number} | {what} | {found['passed']:,}{failed} | {found['refused']:,} |")
+    lines += ["", "| law 12 | largest difference of a logit | of |", "|---|---:|---|"]
+    lines += [
+        f"| {KINDS.get(kind, kind)} | {one['largest']:.1e} | {one['of']} |"
+        for kind, one in counted["differences"].items()
+    ]
+    return lines
+
+
+def probing(table: Table) -> list[str]:
+    """Knowledge probing: a line a recipe."""
+    return _lines(table, (("p_at_1", "P@1"), ("p_at_10", "P@10"), ("mrr", "MRR")))
+
+
+def tagging(table: Table) -> list[str]:
+    """Tagging: a line a recipe."""
+    return _lines(table, (("span_f1", "span F1"), ("span_precision", "precision"), ("span_recall", "recall")))
+
+
+def _lines(table: Table, metrics: Sequence[tuple[str, str]]) -> list[str]:
+    titles = " | ".join(title for _, title in metrics)
+    lines = [f"| recipe | seeds | trained | {titles} | seconds |", "|---|---:|---:|" + "---:|" * (len(metrics) + 1)]
+    for row in table["rows"]:
+        if row["role"] == "system":
+            found = _test(row)
+            scores = " | ".join(f"{found[name]:.4f}" for name, _ in metrics)
+            seconds = "" if not row.get("seconds") else f"{row.get('seconds'):,.0f}"
+            lines.append(f"| {row['name']} | {len(row['runs'])} | {row.get('trained') or 0:,} | {scores} | {seconds} |")
+    return lines
+
+
 def _test(row: Table) -> dict[str, float]:
     """The test metrics of a row's only run, or their means."""
     runs = [run["metrics"] for run in row["runs"]]
@@ -142,6 +202,13 @@ def made(compared: Mapping[str, Any], placed: Mapping[str, Any]) -> dict[str, li
     """The tables by name."""
     tables = {table["task"]: table for table in compared["tables"]}
     own = {"mrpc": mrpc(tables["mrpc"]), "written": written(tables), "every": every(tables)}
+    kinds = {table["kind"]: table for table in compared["tables"]}
+    if "knowledge-probing" in kinds:
+        own["probing"] = probing(kinds["knowledge-probing"])
+    if "tagging" in kinds:
+        own["tagging"] = tagging(kinds["tagging"])
+    if COUNTED.is_file():
+        own["laws"] = laws(json.loads(COUNTED.read_text(encoding="utf-8")))
     return {**own, "placement": placement(placed)}
 
 
