@@ -163,6 +163,7 @@ def machines(table: Table) -> str:
 def rates(table: Table) -> list[str]:
     """The learning rates that were searched, by system, and whether the systems had equal budgets."""
     tried: dict[str, set[float]] = defaultdict(set)
+    taken: dict[str, set[float]] = defaultdict(set)
     trials: dict[str, set[object]] = defaultdict(set)
     lengths: dict[str, set[str]] = defaultdict(set)
     for row in table.rows:
@@ -170,11 +171,12 @@ def rates(table: Table) -> list[str]:
             search = run.record.get("search")
             own = search if isinstance(search, dict) else {}
             tried[row.name].update(own.get("learning_rates", ()), _rate(run))
+            taken[row.name].update(_rate(run))
             trials[row.name].add(own.get("trials"))
             lengths[row.name].add(_length(run))
     lines = [
-        f"{method}: learning rate{'s' if len(found) > 1 else ''} {', '.join(f'{rate:g}' for rate in sorted(found))}"
-        + (f", {_trials(trials[method])} tried" if trials[method] != {None} else "")
+        f"{method}: learning rate{'s' if len(found) > 1 else ''} {_numbers(found)}"
+        + (f", {_trials(trials[method])} tried, {_numbers(taken[method])} taken" if trials[method] != {None} else "")
         for method, found in sorted(tried.items())
     ]
     unknown = sorted(method for method, found in trials.items() if None in found)
@@ -200,6 +202,10 @@ def _length(run: Run) -> str:
     much = f"{steps} steps" if steps else f"{epochs} epochs"
     rows = run.record.get("train", {}).get("rows", "?")
     return f"{much} of {run.value('training.batch_size')} of {rows} rows"
+
+
+def _numbers(found: set[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(found))
 
 
 def _trials(found: set[object]) -> str:
