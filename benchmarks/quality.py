@@ -35,19 +35,20 @@ def ours(folder: Path, target: float) -> dict[str, Any]:
     """What the recorded runs of a folder say: for each, the first evaluation at or above `target`, and its minutes.
 
     A record tells the seconds of a whole run, evaluations included; those of a step are taken as its share of them.
+    Making what is kept comes before the first step; older records do not tell how long that took.
     """
     runs = []
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if not record["train"]["steps"] or not all("validation.accuracy" in one for one in record["curve"]):
             continue
-        a_step = record["seconds"] / record["train"]["steps"]
+        a_step, kept = record["seconds"] / record["train"]["steps"], record.get("kept_seconds") or 0.0
         curve = [(one["step"], one["validation.accuracy"]) for one in record["curve"]]
         runs.append({
             "recipe": path.stem.rpartition("-seed")[0],
             "seed": record["seed"],
-            **_reached([(step, step * a_step, score) for step, score in curve], target),
-            "minutes_in_all": record["seconds"] / 60,
+            **_reached([(step, kept + step * a_step, score) for step, score in curve], target),
+            "minutes_in_all": (kept + record["seconds"]) / 60,
             "together": record.get("together", 1),
             "test": record["test"]["accuracy"],
             "machine": record["machine"],
