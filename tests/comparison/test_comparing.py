@@ -181,7 +181,7 @@ def test_known_budgets_are_compared(tmp_path):
     longer["config"]["training"]["epochs"] = 30
     write(tmp_path, "b-seed0", longer)
     lines = wording.rates(compared(tmp_path))
-    assert any("trained unequally: a None epochs" in line and "b 30 epochs" in line for line in lines)
+    assert "trained unequally: None epochs of None of 100 rows: a; 30 epochs of None of 100 rows: b" in lines
     assert not any("equal budgets:" in line for line in lines)
     write(tmp_path, "b-seed0", record(answers(3), method="b", search={"trials": 2}))
     lines = wording.rates(compared(tmp_path))

@@ -189,8 +189,10 @@ def rates(table: Table) -> list[str]:
         lines.append("unequal budgets: see the trials above")
     unequal = len({frozenset(found) for found in lengths.values()}) > 1
     if unequal:
-        each = (f"{method} {' or '.join(sorted(found))}" for method, found in sorted(lengths.items()))
-        lines.append(f"trained unequally: {', '.join(each)}")
+        alike: dict[str, list[str]] = defaultdict(list)
+        for method, found in sorted(lengths.items()):
+            alike[" or ".join(sorted(found))].append(method)
+        lines.append("trained unequally: " + "; ".join(f"{much}: {', '.join(of)}" for much, of in alike.items()))
     elif trials and not unknown and len({frozenset(found) for found in trials.values()}) == 1:
         lines.append("equal budgets: as many trials, rows, epochs and batches for each")
     return lines
