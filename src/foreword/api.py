@@ -307,7 +307,7 @@ def _finish(started: Started, together: int, kept: float) -> Result:
     cut = {split: assembly.reader.cut(rows) for split, rows in prepared.items.items() if split != SWAPPED}
     made = record(assembly, dataset, prepared.plan, progress, scored, len(prepared.items["train"]), took, cut)
     made["together"], made["latency_ms"] = together, latency
-    made["kept_seconds"], made["kept_error"] = round(kept, 2), started.keeping.error
+    made["kept_seconds"], made["kept_error"] = round(kept, 3), started.keeping.error
     metrics = {split: one.metrics for split, one in scored.items()}
     manifest = storage.describe(assembly, name, metrics)
     if place is not None:

@@ -133,6 +133,15 @@ def test_a_folder_that_lost_a_part_is_made_again(cache: Path) -> None:
     np.testing.assert_array_equal(found.arrays[0], arrays()[0].numpy())
 
 
+def test_a_file_that_was_cut_off_is_made_again(cache: Path) -> None:
+    kept(WANTED, ROWS, produce())
+    path = cache / "states" / WANTED.key(ROWS) / "states.npy"
+    path.write_bytes(path.read_bytes()[:-40])
+    found = kept(WANTED, ROWS, produce())
+    assert found.made
+    np.testing.assert_array_equal(found.arrays[-1], arrays()[-1].numpy())
+
+
 def test_what_another_process_drops_again_and_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     load = np.load
 

@@ -346,7 +346,9 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
             if len(loops) == 1 and loops[0].failure is not None:
                 raise loops[0].failure
             if asked_to_stop() and (going := [loop for loop in loops if loop.failure is None]):
-                raise [loop.interrupted() for loop in going][0]  # after the last step, too: scoring may take long
+                stops = [loop.interrupted() for loop in going]  # after the last step, too: scoring may take long
+                where = ", ".join(one.where for one in stops if one.where)
+                raise Interrupted(stops[0].what, where=where or None, do=stops[0].do)
     for loop in loops:
         if loop.failure is None:
             loop.finish()

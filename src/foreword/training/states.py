@@ -118,7 +118,7 @@ def kept(wanted: Wanted, rows: Sequence[Row], produce: Produce) -> Kept:
             error = float(json.loads((folder / "about.json").read_text(encoding="utf-8"))["error"])
             whole = np.load(folder / "states.npy", mmap_mode="r")
             break
-        except FileNotFoundError:  # another process made room meanwhile, or was killed while it did
+        except (FileNotFoundError, ValueError):  # another process made room meanwhile, or the power failed on the write
             _drop(folder)
             if attempt == ATTEMPTS - 1:
                 raise ForewordError(
