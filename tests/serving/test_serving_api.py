@@ -301,7 +301,7 @@ def test_a_client_that_goes_frees_its_slot(writers):
     """Streaming or not: what nobody reads any more is not written on."""
     with running(writers, "llama", limits=Limits(slots=1)) as (url, service):
         slow = service.engine.decoder._step
-        service.engine.decoder._step = lambda group: (time.sleep(0.02), slow(group))
+        service.engine.decoder._step = lambda group: (time.sleep(0.05), slow(group))
         body = {"model": "llama", "prompt": "good", "max_tokens": 80, "temperature": 1.9, "n": 1}
         with conftest.stream("POST", url + TEXT, json={**body, "stream": True}, timeout=60) as answer:
             next(answer.iter_lines())

@@ -280,7 +280,7 @@ def test_many_who_ask_at_once_load_it_once(root):
 
 def test_loading_does_not_hold_the_event_loop(root, monkeypatch):
     read = storage.read
-    monkeypatch.setattr(storage, "read", lambda folder: time.sleep(0.3) or read(folder))
+    monkeypatch.setattr(storage, "read", lambda folder: time.sleep(2) or read(folder))
     store = store_of(root)
 
     async def work(store):
@@ -292,7 +292,7 @@ def test_loading_does_not_hold_the_event_loop(root, monkeypatch):
             longest, last = max(longest, now - last), now
         return longest
 
-    assert run(store, work) < 0.25
+    assert run(store, work) < 1.5, "a busy machine gets some grace; held by the sleep it would be 2 s"
 
 
 def test_an_artifact_that_is_replaced_while_it_is_read_is_read_again(root, made, monkeypatch):
