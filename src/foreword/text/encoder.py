@@ -23,7 +23,7 @@ from foreword.text.pieces import NOWHERE, Frame, Piece
 from foreword.text.rows import Row
 from foreword.text.shortening import dropped, lost, windows_over
 from foreword.text.spots import spots_of
-from foreword.text.template import Field, Mask, Part, Sep, Soft, Template, Text, value_of
+from foreword.text.template import Field, Mask, Part, Sep, Soft, Template, Text, glued_to, space_before, value_of
 
 if TYPE_CHECKING:
     import re
@@ -121,24 +121,12 @@ class Encoder:
     @property
     def _glue(self) -> str:
         """What stands before an answer that follows the text."""
-        before = list(takewhile(lambda part: not isinstance(part, Mask), self._parts))
-        last = before[-1] if before else None
-        if self.chat or last is None or isinstance(last, Sep):
-            return ""
-        if not isinstance(last, Text):
-            return " "
-        return " " if last.text[-1].isspace() and not last.text.rstrip(" \t").endswith("\n") else ""
+        return "" if self.chat else space_before(self._parts)
 
     @property
     def glued_to(self) -> str:
-        """The mark that a decoder's answer stands right behind, such as ":", where a space is usual; else nothing.
-
-        Without the space its first token is another one, which the model has seldom seen there.
-        """
-        before = list(takewhile(lambda part: not isinstance(part, Mask), self._parts))
-        last = before[-1] if len(before) < len(self._parts) and before else None
-        apart = self.chat or self.kind != "causal" or not isinstance(last, Text)
-        return "" if apart or not isinstance(last, Text) or last.text[-1] not in ":?!." else last.text[-1]
+        """The mark that a decoder's answer stands right behind, where a space is usual; else nothing."""
+        return "" if self.chat or self.kind != "causal" else glued_to(self._parts)
 
     @cached_property
     def begun(self) -> tuple[int, ...]:

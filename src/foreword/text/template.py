@@ -15,8 +15,9 @@ Everything else stands for itself. Inside a soft slot's text a backslash goes be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 from foreword.errors import DataError, TemplateError, did_you_mean, is_text
@@ -273,3 +274,28 @@ def _unreadable(text: str, position: int) -> TemplateError:
 def _bad(what: str, text: str, position: int) -> TemplateError:
     shown = text[max(0, position - 20) : position + 30]
     return TemplateError(what, where=f"template, character {position + 1}: ...{shown}...", do=SYNTAX)
+
+
+def space_before(parts: Sequence[Part]) -> str:
+    """What stands between the text and an answer at {mask}, or at the end: a space or nothing.
+
+    Nothing after a new line, a separator, or a character that the template glues the answer to, such as "(".
+    """
+    before = list(takewhile(lambda part: not isinstance(part, Mask), parts))
+    last = before[-1] if before else None
+    if last is None or isinstance(last, Sep):
+        return ""
+    if not isinstance(last, Text):
+        return " "
+    return " " if last.text[-1].isspace() and not last.text.rstrip(" \t").endswith("\n") else ""
+
+
+def glued_to(parts: Sequence[Part]) -> str:
+    """The mark such as ":" that {mask} stands right behind; "" where there is a space or another thing.
+
+    Without the space the first token of an answer is another one, which a model has seldom seen there.
+    """
+    for before, part in pairwise(parts):
+        if isinstance(part, Mask) and isinstance(before, Text) and before.text[-1] in ":?!.":
+            return before.text[-1]
+    return ""
