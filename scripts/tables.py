@@ -38,6 +38,7 @@ KINDS = {
     "read": "a checkpoint of PEFT, read here",
     "write": "a foreword of ours, written for PEFT",
     "compiled": "virtual tokens as key/values",
+    "mixed": "checkpoints of PEFT beside others in one batch",
     "float64": "a checkpoint of PEFT read here, both in float64",
 }
 WRITTEN = {

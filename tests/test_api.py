@@ -239,12 +239,12 @@ def test_a_replaced_run_leaves_no_artifact_of_the_old_one(bert_folder: Path, dat
     assert not (tmp_path / "run" / "artifact").exists()
 
 
-def test_resume_drops_half_a_line_of_the_log(bert_folder: Path, data_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", ['{"step": 3, "lo', '{"step": 2, "validation": {"loss": 1.0}'])
+def test_resume_drops_half_a_line_of_the_log(bert_folder: Path, data_file: Path, tmp_path: Path, half: str) -> None:
     values = settings(bert_folder, data_file)
     with pytest.raises(Killed):
         foreword.train(values, folder=tmp_path / "run", reporter=Killer(3))
     log = tmp_path / "run" / "metrics.jsonl"
-    half = '{"step": 2, "validation": {"loss": 1.0}'
     log.write_text(log.read_text(encoding="utf-8") + half, encoding="utf-8")
     foreword.train(values, folder=tmp_path / "run", resume=True)
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

@@ -128,10 +128,9 @@ def beaten(table: Table) -> tuple[int, int]:
 
     The majority class is no system.
     """
-    best = table.best
-    own = [c for c in table.contests if best and best.name in (c.first, c.second)]
-    own = [c for c in own if "majority" not in (c.first, c.second)]
-    return sum(verdict(c) == f"{best.name} is better" for c in own if best), len(own)
+    name = table.best.name if table.best else ""
+    own = [c for c in table.contests if name in (c.first, c.second) and "majority" not in (c.first, c.second)]
+    return sum(verdict(c) == f"{name} is better" for c in own), len(own)
 
 
 def told(contest: Contest, metric: str) -> str:

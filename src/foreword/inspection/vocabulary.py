@@ -89,12 +89,12 @@ def entries(backbone: Backbone, vectors: Tensor) -> list[str | None]:
     sought = torch.nn.functional.normalize(vectors.detach().to(table), dim=1)
     best = torch.full((len(sought),), -1.0)
     places = torch.zeros(len(sought), dtype=torch.long)
-    for begin in range(0, len(table), rows := max(1, _CELLS // table.shape[1])):
-        found, where = (
-            (sought @ torch.nn.functional.normalize(table[begin : begin + rows], dim=1).T).float().cpu().max(1)
-        )
+    begin = 0
+    for part in table.split(max(1, _CELLS // table.shape[1])):
+        found, where = (sought @ torch.nn.functional.normalize(part, dim=1).T).float().cpu().max(1)
         nearer = found > best
         best[nearer], places[nearer] = found[nearer], where[nearer] + begin
+        begin += len(part)
     words = spelled(backbone, places.tolist())
     return [word if near >= SAME else None for word, near in zip(words, best.tolist(), strict=True)]
 

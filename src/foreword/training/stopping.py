@@ -30,7 +30,7 @@ def ending(what: str) -> Iterator[None]:
     """SIGTERM **raises** `Interrupted` with `what`, so that what is half made is taken away on the way out."""
 
     def end(number: int, frame: Any) -> None:
-        raise Interrupted(what, do="give the same command again; a run in its folder goes on with --resume")
+        raise Interrupted(what, do="give the same command again, with --resume if the run has a folder")
 
     with _handled(end, signal.SIGTERM):
         yield
