@@ -14,6 +14,7 @@ import torch
 
 from foreword.artifacts import storage
 from foreword.bank import Bank
+from foreword.generation.stopping import Stopping
 from foreword.serving.api import make_app
 from foreword.serving.limits import Limits
 from foreword.serving.run import Server, configured
@@ -47,6 +48,18 @@ def writer(method: str, seed: int = 0, family: str = "llama"):
 
 def judge(family: str, method: str, readout: str = "mean", seed: int = 0):
     return loud(make(family, method, readout, backbone=shared(family), seed=seed))
+
+
+@pytest.fixture
+def endless(monkeypatch) -> None:
+    """No text ends by a token that it happens to draw: its length ends it, or whoever asked for it."""
+    plain = Stopping.__init__
+
+    def begin(self, tokenizer, options):
+        plain(self, tokenizer, options)
+        self.eos = frozenset()
+
+    monkeypatch.setattr(Stopping, "__init__", begin)
 
 
 @pytest.fixture(scope="session")

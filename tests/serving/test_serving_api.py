@@ -297,7 +297,7 @@ def test_what_is_loaded_at_run_time(writing, writers):
         shutil.rmtree(writers / "later")
 
 
-def test_a_client_that_goes_frees_its_slot(writers):
+def test_a_client_that_goes_frees_its_slot(writers, endless):
     """Streaming or not: what nobody reads any more is not written on."""
     with running(writers, "llama", limits=Limits(slots=1)) as (url, service):
         slow = service.engine.decoder._step

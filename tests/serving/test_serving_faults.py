@@ -123,7 +123,7 @@ def test_stopping_finishes_what_runs_and_refuses_what_comes(writers):
         assert answers[0].status_code == 200
 
 
-def test_what_does_not_end_in_time_is_told_so(writers):
+def test_what_does_not_end_in_time_is_told_so(writers, endless):
     with running(writers, "llama") as (url, service):
         slow = service.engine.decoder._step
         service.engine.decoder._step = lambda group: (time.sleep(0.02), slow(group))
