@@ -65,6 +65,7 @@ def main() -> None:
     """Run a command. A user's mistake is told without a stack trace; exit code 2, or 130 after an interrupt."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler tells its beginning and end otherwise
     try:
         app()
     except ForewordError as error:
