@@ -318,6 +318,26 @@ def test_an_artifact_that_is_replaced_while_it_is_read_is_read_again(root, made,
     assert len(calls) == 2
 
 
+def test_an_artifact_between_two_renames_is_waited_for(root, made, monkeypatch):
+    read, calls = storage.read, []
+    shutil.copytree(made / "f2", root / ".new")
+
+    def gone_for_a_moment(folder):
+        calls.append(1)
+        if len(calls) == 1:
+            folder.rename(root / ".gone")
+            threading.Timer(0.02, lambda: (root / ".new").rename(folder)).start()
+        return read(folder)
+
+    monkeypatch.setattr(storage, "read", gone_for_a_moment)
+
+    async def work(store):
+        async with store.using("f0") as resident:
+            return resident.foreword.manifest.weights_sha256
+
+    assert run(store_of(root), work) == read_manifest(made / "f2").weights_sha256
+
+
 def test_run_time_loading_stays_below_the_folder(root, made, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
     shutil.copytree(made / "f0", outside / "f0")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,8 @@ MANIFEST, WEIGHTS = "foreword.json", "weights.safetensors"
 MANIFEST_BYTES = 16 * 2**20
 DEPTH = 8
 """How deep below the folder an artifact may lie."""
+RENAME_SECONDS = 0.05
+"""How long an artifact that is just being replaced may be absent."""
 
 Identity = tuple[int, ...]
 """Inode, time and size of an artifact's two files: it changes when the artifact is replaced."""
@@ -100,6 +103,15 @@ def identity(folder: Path) -> Identity:
             raise ArtifactError(f"its {name} is a link or no plain file, which is not followed", where=str(folder))
         found += [info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size]
     return tuple(found)
+
+
+def settled(folder: Path) -> Identity:
+    """As `identity`, but one that is absent is looked for once more: it may be between the renames that replace it."""
+    try:
+        return identity(folder)
+    except ArtifactError:
+        time.sleep(RENAME_SECONDS)
+    return identity(folder)
 
 
 def read_card(name: str, folder: Path) -> Card:

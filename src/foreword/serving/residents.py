@@ -18,7 +18,7 @@ from foreword.bank import Bank
 from foreword.errors import ArtifactError, ForewordError
 from foreword.injections import Injection
 from foreword.serving.attention import Front
-from foreword.serving.cards import Card, Identity, identity, read_card
+from foreword.serving.cards import Card, Identity, identity, read_card, settled
 from foreword.text.rows import Row
 from foreword.use import Foreword
 
@@ -55,13 +55,13 @@ def read(key: str, card: Card, root: Path, bank: Bank, limit: int, words: Lock) 
     or is for another backbone. One that is replaced meanwhile is read again.
     """
     for _ in range(TRIES):
-        before = identity(card.folder)
+        before = settled(card.folder)
         if not card.folder.resolve().is_relative_to(root.resolve()):
             raise ArtifactError("it lies outside of the folder that is served", where=str(card.folder))
         try:
             return _read(key, card, bank, limit, words, before)
         except ForewordError as error:
-            if identity(card.folder) == before:
+            if settled(card.folder) == before:
                 raise ArtifactError(error.what, where=str(card.folder)) from None
     raise ArtifactError("it is being replaced again and again", where=str(card.folder), do="ask for it later")
 

@@ -26,8 +26,6 @@ from foreword.serving.metrics import Metrics
 from foreword.serving.problems import Refusal
 from foreword.serving.residents import Resident
 
-RENAME_SECONDS = 0.05
-"""How long an artifact that is just being replaced may be absent."""
 TRIES = 16
 """How often a foreword is loaded again that others push out of memory before it is used."""
 ROOM_SECONDS = 30.0
@@ -182,7 +180,7 @@ class Store:
         try:
             return cards.identity(card.folder)
         except ArtifactError:
-            await asyncio.sleep(RENAME_SECONDS)
+            await asyncio.sleep(cards.RENAME_SECONDS)
         try:
             return cards.identity(card.folder)
         except ArtifactError:
