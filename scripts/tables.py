@@ -86,7 +86,8 @@ def written(tables: Mapping[str, Table]) -> list[str]:
         p = "< 0.001" if contest["holm"] < 0.001 else f"{contest['holm']:.3f}"
         cells = (
             f"{name}, {table['size']} test rows", title, f"{best} (of {len(hard)})", f"{theirs[metric]:.2f}",
-            _score(rows["p-tuning-v2"], metric), f"{contest['difference']:+.2f} [{contest['low']:.2f}, {contest['high']:.2f}]", p,
+            _score(rows["p-tuning-v2"], metric),
+            f"{contest['difference']:+.2f} [{contest['low']:.2f}, {contest['high']:.2f}]", p,
             f"{theirs['target_token_share']:.1f} / {ours['target_token_share']:.1f}",
             f"{theirs['loss']:.2f} / {ours['loss']:.2f}",
         )  # fmt: skip
