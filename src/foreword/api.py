@@ -99,7 +99,7 @@ def prepare(config: RunConfig, backbone: Backbone | None = None, owner: str = OW
         measure(["a"], [["a"]], task.metrics)  # a package that is missing is told now, not after the training
     dataset = load_data(config.data, task)
     check_training(config.training, task, bool(dataset.splits.get("validation")), len(dataset.labels))
-    starting.source_of(config)  # an artifact that does not fit is told before any model is loaded
+    config = starting.pinned(config)  # an artifact that does not fit is told before any model is loaded
     if backbone is None:
         backbone = load_backbone(config.backbone)
     assembly = assemble(config, backbone, task, dataset.labels, dataset.rows("train"))
@@ -170,7 +170,7 @@ def train_together(
     **Arguments** and **raises** as in `train`; `folders` and `reporters` have one for each of the settings. Each run
     has its own optimiser, schedule and early stop. `seconds` and `kept_seconds` in their records are those of all.
     """
-    runs = [as_config(config) for config in settings]
+    runs = [starting.pinned(as_config(config)) for config in settings]
     _check_one_backbone(runs)
     places = _places(runs, folders, resume=resume, overwrite=overwrite)
     told = list(reporters) if reporters is not None else [Silent() for _ in runs]

@@ -171,11 +171,13 @@ class GenerationOptions(Settings):
 class InitConfig(Settings):
     """A foreword to begin with, in the place of the method's own first values: an `artifact`'s folder.
 
-    `readout`: begin with its readout as well, where the labels are the same.
+    `readout`: begin with its readout as well, where the labels are the same. `sha256`: of its weights; a run writes it
+    down, and an artifact of other weights is refused where it is given.
     """
 
     artifact: str
     readout: bool = False
+    sha256: str | None = None
 
 
 class RunConfig(Settings):

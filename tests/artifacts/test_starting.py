@@ -12,8 +12,9 @@ import foreword
 from foreword import api
 from foreword.artifacts.storage import read
 from foreword.backbone.loading import load as load_backbone
-from foreword.errors import ArtifactError, ConfigError
+from foreword.errors import ArtifactError, ConfigError, Unsupported
 from foreword.injections import Injection
+from foreword.inspection import Subject
 from support.backbones import bare, tiny
 from support.folders import settings
 
@@ -52,6 +53,21 @@ def test_a_run_begins_where_the_other_ended(method, bert_folder, data_file, tmp_
     fresh = begun(bert_folder, data_file, method, None)
     assert not same(fresh.assembly.method.at_rest(), read(start).injection)
     assert torch.equal(made.assembly.readout.weight, fresh.assembly.readout.weight), "the readout is the run's own"
+
+
+def test_where_it_began_is_known_only_while_the_artifact_is_the_same(bert_folder, data_file, tmp_path):
+    start = source(bert_folder, data_file, tmp_path / "a", V2)
+    before = read(start)
+    values = settings(bert_folder, data_file, method=V2, init_from=str(start), seed=5)
+    run = foreword.train(values, folder=tmp_path / "b")
+    assert run.record["config"]["init_from"]["sha256"] == before.manifest.weights_sha256
+    subject = Subject(foreword.load(tmp_path / "b" / "artifact"))
+    assert same(subject.initial, before.injection)
+    foreword.train(settings(bert_folder, data_file, method=V2, seed=9), folder=tmp_path / "a", overwrite=True)
+    with pytest.raises(Unsupported, match="other weights"):
+        _ = Subject(foreword.load(tmp_path / "b" / "artifact")).initial
+    with pytest.raises(ConfigError, match="other weights"):
+        api.prepare(api.as_config(tmp_path / "b" / "run.yaml"))
 
 
 def test_the_readout_comes_along_where_it_is_asked_for(bert_folder, data_file, tmp_path):

@@ -67,7 +67,7 @@ def test_several_are_compared_and_asked_as_one(look: Run, made: Any, tmp_path: P
     places = [made(f"s{seed}", SOFT, seed=seed) for seed in (0, 1)]
     code, out, err = look(*places, "--ensemble", "--html", tmp_path / "page.html")
     assert code == 0, err
-    assert "all as one" in out and "over the members' mean" in out and "nearest is" in out
+    assert "all as one" in out and "over the members' mean" in out and "two random ones: 0 ±" in out
     assert "Likeness" in (tmp_path / "page.html").read_text(encoding="utf-8")
     code, out, _ = look(*places, "--json")
     found = json.loads(out)

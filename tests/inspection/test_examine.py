@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from foreword.inspection import Wanted, inspect, plain
 from foreword.inspection.drift import drift
 from foreword.inspection.effect import moved_tokens
-from foreword.inspection.outcomes import measure, row_losses
+from foreword.inspection.outcomes import Outcome, difference, interval_of, measure, row_losses
 from foreword.inspection.plane import plane
 from foreword.inspection.subject import without_prompt
 from foreword.inspection.vocabulary import Vocabulary
@@ -49,6 +50,16 @@ def test_drift_is_distance_and_angle():
     for moved in drift(start, now, one.backbone):
         assert moved.after == pytest.approx(2 * moved.before) and moved.distance == pytest.approx(3 * moved.before)
         assert moved.cosine == pytest.approx(-1, abs=1e-5)
+
+
+def test_an_interval_has_a_width_where_all_rows_are_right_or_none_changes():
+    right = Outcome("accuracy", np.ones(20), 0.1)
+    found = interval_of(right)
+    assert found.high == pytest.approx(1.0) and found.low == pytest.approx(0.8389, abs=1e-4), "Wilson, 20 of 20"
+    same = difference(right, right)
+    assert same.difference == 0 and same.interval.high == -same.interval.low == pytest.approx(0.1684, abs=1e-4)
+    losses = Outcome("loss", np.full(20, 0.5), 0.5)
+    assert difference(losses, losses).interval.high == 0, "a loss has no bound, and another row could do anything"
 
 
 def test_a_prompt_of_words_loses_nothing_in_words():

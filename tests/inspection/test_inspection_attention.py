@@ -6,10 +6,11 @@ import torch
 from foreword.backbone.attention import NAME
 from foreword.batch import collate
 from foreword.errors import Unsupported
+from foreword.inspection import Subject
 from foreword.inspection.attention import attention_shares
 from foreword.inspection.watching import watch
 from support.backbones import bare
-from support.inspected import subject
+from support.inspected import TOKENS, subject
 
 
 @pytest.mark.parametrize(("family", "readout"), [("bert", None), ("llama", "last")])
@@ -52,6 +53,22 @@ def test_the_pass_that_is_watched_is_the_pass(family, method):
         read = weights.sum(-1).transpose(1, 2)[batch.mask == 1]
         torch.testing.assert_close(read, torch.ones_like(read))
     assert one.backbone.model.config._attn_implementation == NAME
+
+
+@pytest.mark.parametrize(("family", "readout"), [("bert", None), ("gpt2", "last")])
+def test_tokens_among_the_words_and_in_front_of_the_layers_are_all_counted(family, readout):
+    one = subject(family, TOKENS, readout=readout)
+    found, soft = attention_shares(one), one.soft
+    assert 0 < soft < one.length and found.by_head.shape[-1] == one.length
+    seen = {}
+    batch = collate([one.items[0]], one.backbone.pad_id)
+    with torch.no_grad():
+        watch(one.bank(), batch, lambda layer, weights: seen.setdefault(layer, weights))
+    alone = attention_shares(Subject(one.foreword, one.rows[:1]))
+    weights = seen[1][0][:, batch.soft[0] < 0]  # [heads, text, 3 + T]
+    front, places = weights[..., : one.length - soft], batch.soft[0].argsort()[-soft:] + one.length - soft
+    expected = torch.cat([weights[..., places], front], dim=-1).mean(1)
+    torch.testing.assert_close(alone.by_head[1], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_even_attention_is_the_share_of_what_can_be_seen():

@@ -48,7 +48,8 @@ def test_without_the_idle_tokens_nothing_is_another():
     assert found().idle == [f"token {i}" for i in IDLE]
     for i in IDLE:
         test = by_name[f"token {i}"].test
-        assert (test.difference, test.interval.low, test.interval.high) == (0, 0, 0)
+        most = 1 - 0.025 ** (1 / len(planted().rows))  # of n rows none is another: so many may be, for all we know
+        assert test.difference == 0 and test.interval.high == -test.interval.low == pytest.approx(most)
     assert all(abs(by_name[f"token {i}"].loss_change) > 1e-3 for i in (0, 2))
     assert {"the whole prompt", "layer 0", "layer 2"} <= set(by_name)
 

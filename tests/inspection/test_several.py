@@ -35,6 +35,7 @@ def test_task_vectors_see_past_a_common_start():
     assert found.moved[0][1] == pytest.approx(-1, abs=1e-3)
     assert found.moved[0][2] == pytest.approx(1, abs=1e-3)
     assert found.nearest(0) == (2, found.moved[0][2])
+    assert found.beyond_chance(0, *found.nearest(0)) and not found.beyond_chance(0, 1, 2 / 32**0.5)
     assert found.chance[0][1] == pytest.approx(1 / 32**0.5)
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from foreword.artifacts.rewriting import fewer, slots_of
 from foreword.errors import Unsupported
-from foreword.inspection.subject import thinned, without_tokens
+from foreword.inspection.ablation import token_variants
+from foreword.inspection.subject import dropping_tokens, thinned, without_tokens
 from support.forewords import ROWS, short_words
-from support.inspected import subject
+from support.inspected import TOKENS, subject
 
 SOFT = ("prompt-vocabulary", "prompt-middle", "prompt-after", "prompt-both")
 LOADED = {}
@@ -55,6 +56,17 @@ def test_key_values_lose_the_token_in_every_layer_and_keep_their_offset():
     assert fewer_tokens.position_offset == one.injection.position_offset > 0
     kept = [i for i in range(one.length) if i not in (0, 2)]
     assert torch.equal(fewer_tokens.key_values.tensor, one.injection.key_values.tensor[:, :, :, kept])
+
+
+def test_key_values_are_numbered_behind_the_tokens_among_the_words():
+    one = subject("bert", TOKENS)
+    soft, table = one.injection.soft.vectors, one.injection.key_values.tensor
+    assert (one.soft, one.length) == (len(soft), len(soft) + table.shape[3])
+    left = dropping_tokens(one, {0, one.soft, one.length - 1}, "some")
+    assert torch.equal(left.injection.soft.vectors, soft[1:])
+    assert torch.equal(left.injection.key_values.tensor, table[:, :, :, 1:-1])
+    assert left.tokens == tuple(range(1, one.soft))
+    assert len(token_variants(one)) == one.length
 
 
 def test_what_it_was_before_training_is_made_again_from_its_settings():

@@ -14,10 +14,16 @@ from foreword.inspection import Subject
 from foreword.use import Foreword
 from support.forewords import ROWS, loud, make
 
+TOKENS: dict[str, Any] = {
+    "name": "combined",
+    "parts": [{"name": "prompt-tuning", "num_virtual_tokens": 4}, {"name": "p-tuning-v2", "num_virtual_tokens": 3}],
+}
+"""Virtual tokens among the words, and in front of the layers."""
+
 
 def subject(
     family: str,
-    method: str,
+    method: str | dict[str, Any],
     *,
     injection: Injection | None = None,
     backbone: Backbone | None = None,

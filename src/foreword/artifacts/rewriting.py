@@ -51,7 +51,8 @@ def with_tokens(manifest: Manifest, kept: Sequence[int], length: int, template: 
     """The manifest of a foreword with `kept` of its `length` virtual tokens.
 
     Where they stand among the words, in the soft slots of `template` (resolved), it has fewer, and the row is so much
-    shorter: the text is cut where it was. `method.kept_tokens` says which of the trained ones they are.
+    shorter: the text is cut where it was. `method.kept_tokens` says which of the trained ones they are. Key/values are
+    numbered behind the tokens among the words.
     """
     before: Sequence[int] = manifest.method.get("kept_tokens") or range(length)
     method: dict[str, Any] = {**manifest.method, "kept_tokens": [before[i] for i in kept]}
@@ -59,7 +60,8 @@ def with_tokens(manifest: Manifest, kept: Sequence[int], length: int, template: 
         method["num_virtual_tokens"] = len(kept)
     update: dict[str, Any] = {"method": method, "name": f"{manifest.name}-minimal", "metrics": {}}
     if template is not None:
-        room = manifest.template.max_length - (length - len(kept))
+        soft = {number for slot in slots_of(template) for number in slot}
+        room = manifest.template.max_length - len(soft - set(kept))
         changes = {"text": str(fewer(template, kept)), "max_length": room}
         update["template"] = manifest.template.model_copy(update=changes)
     return manifest.model_copy(update=update)

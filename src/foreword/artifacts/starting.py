@@ -32,6 +32,12 @@ def source_of(config: RunConfig) -> Artifact | None:
     artifact = storage.read(config.init_from.artifact)
     manifest, method = artifact.manifest, config.method
     where = str(artifact.folder)
+    if config.init_from.sha256 not in (None, manifest.weights_sha256):
+        raise ConfigError(
+            "the artifact to begin with holds other weights than it did when the run began",
+            where=where,
+            do="begin anew, without init_from.sha256",
+        )
     if method.name in ("hard", "full") or manifest.method.get("name") == "full":
         raise ConfigError(f"{method.name} cannot begin with an artifact of {manifest.method.get('name')}", where=where)
     if not _values(artifact, method.name) and not config.init_from.readout:
@@ -55,6 +61,18 @@ def source_of(config: RunConfig) -> Artifact | None:
             do="take init_from.readout out",
         )
     return artifact
+
+
+def pinned(config: RunConfig) -> RunConfig:
+    """The run with the hash of the weights that it begins with, so that it can be told when they are others later.
+
+    **Raises** as `source_of`.
+    """
+    artifact = source_of(config)
+    if artifact is None or config.init_from is None:
+        return config
+    begun = config.init_from.model_copy(update={"sha256": artifact.manifest.weights_sha256})
+    return config.model_copy(update={"init_from": begun})
 
 
 def begin(assembly: Assembly) -> None:

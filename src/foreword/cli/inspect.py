@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,8 +24,10 @@ def inspect(
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="FIELD=COLUMN of the source; may be repeated.")] = None,
     split: Annotated[str, typer.Option(help="Which split's rows to look at.")] = "test",
-    rows: Annotated[int, typer.Option(min=1, help="How many rows, drawn by seed with classes in proportion.")] = 200,
-    top: Annotated[int, typer.Option(min=1, help="How many near words of each virtual token.")] = 5,
+    rows: Annotated[
+        int, typer.Option(min=1, help="How many rows, drawn by seed with classes in proportion; --ensemble takes all.")
+    ] = 200,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="How many near words of each virtual token.")] = 5,
     pieces: Annotated[bool, typer.Option("--pieces", help="Compare with parts of words, too.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="No ablations.")] = False,
     minimal: Annotated[
@@ -94,6 +97,10 @@ def _check_files(*files: Path | None) -> None:
     for file in files:
         if file is not None and file.is_dir():
             raise ConfigError("a file is to be written, and this is a folder", where=str(file), do="name a file in it")
+        if file is not None:
+            above = next(place for place in file.absolute().parents if place.exists())
+            if not above.is_dir() or not os.access(above, os.W_OK):
+                raise ConfigError("nothing can be written there", where=str(file), do="name a file somewhere else")
 
 
 def _load(artifacts: Sequence[Path]) -> list[Foreword]:

@@ -16,7 +16,7 @@ MOST = 24
 
 def show(found: Inspection) -> None:
     """All of an inspection that there is."""
-    facts = [("method", found.method), ("backbone", found.backbone), ("virtual tokens", str(found.length))]
+    facts = [("method", found.method), ("backbone", found.backbone), ("virtual tokens", found.counted)]
     if found.score is not None and found.interval is not None:
         low, high = found.interval.low, found.interval.high
         facts.append((found.metric, f"{found.score:.4f} [{low:.4f}, {high:.4f}] on {found.rows} rows"))
@@ -75,7 +75,9 @@ def _drift(found: Inspection) -> None:
         way = ", ".join(
             f"step {one['step']}: {one['distance']:.3g}" for one in found.course[:: -(-len(found.course) // 8)]
         )
-        out.print(f"moved by, over training: {way}", markup=False)
+        out.print(
+            f"all of its numbers moved by, over training (the run may have kept an earlier step): {way}", markup=False
+        )
 
 
 def _ablations(found: Inspection) -> None:
@@ -151,11 +153,14 @@ def show_likeness(alike: Likeness) -> None:
         grid(columns, rows, title)
     chance = [value for i, line in enumerate(alike.chance) for value in line[i + 1 :] if value is not None]
     if chance:
-        out.print(f"two random ones: 0 ± {max(chance):.3f}", markup=False)
+        least, most = f"{min(chance):.3f}", f"{max(chance):.3f}"
+        out.print(f"two random ones: 0 ± {most if least == most else f'{least} to {most}, by pair'}", markup=False)
     for i, name in enumerate(alike.names):
         nearest = alike.nearest(i)
         if nearest is None:
             out.print(f"{name}: nothing in common with the others", markup=False)
+        elif not alike.beyond_chance(i, *nearest):
+            out.print(f"{name}: no other is nearer than two random ones may be", markup=False)
         else:
             out.print(f"{name}: nearest is {alike.names[nearest[0]]} ({nearest[1]:+.3f})", markup=False)
     out.print(

@@ -49,14 +49,13 @@ def attention_shares(subject: Subject, advance: Callable[[int], None] = lambda n
     **Raises** `Unsupported` for a foreword without virtual tokens, or a family whose attention cannot be seen.
     """
     table = subject.injection.key_values
-    length = subject.length if table is None else table.length
-    if not length:
+    if not subject.length:
         raise Unsupported(f"{subject.method} has no virtual tokens that attention could go to")
     if subject.backbone.kind not in ("masked", "causal"):
         raise Unsupported(f"shares of attention are not known for {subject.backbone.kind} models")
-    layers = table.layers if table is not None else tuple(range(subject.backbone.geometry.layers))
-    causal = subject.backbone.kind == "causal"
-    counter = _Counter(length, layers, in_front=table is not None, causal=causal)
+    every = tuple(range(subject.backbone.geometry.layers))
+    layers = every if subject.soft or table is None else table.layers
+    counter = _Counter(subject.length, subject.soft, layers, causal=subject.backbone.kind == "causal")
     bank, items = subject.bank(), subject.items
     for group in pieces(items, MAX_TOKENS, GROUP):
         batch = collate([items[i] for i in group], bank.backbone.pad_id, device=str(bank.backbone.device))
@@ -69,8 +68,8 @@ def attention_shares(subject: Subject, advance: Callable[[int], None] = lambda n
 class _Counter:
     """Sums attention weights over the rows of batches."""
 
-    def __init__(self, length: int, layers: Sequence[int], *, in_front: bool, causal: bool) -> None:
-        self.length, self.layers, self.in_front, self.causal = length, tuple(layers), in_front, causal
+    def __init__(self, length: int, soft: int, layers: Sequence[int], *, causal: bool) -> None:
+        self.length, self.soft, self.layers, self.causal = length, soft, tuple(layers), causal
         self.sums: dict[int, Tensor] = {}
         self.even = dict.fromkeys(layers, 0.0)
         self.queries = 0
@@ -99,13 +98,12 @@ class _Counter:
         self.even[layer] += float((seen * text).sum())
 
     def _virtual(self, keys: int) -> Tensor:
-        """`[B, S, P]`, 1 where a key is the virtual token of that number."""
+        """`[B, S, P]`, 1 where a key is the virtual token of that number; key/values stand in front of the row."""
         assert self.batch is not None
-        numbers = torch.arange(self.length, device=self.batch.soft.device)
-        if self.in_front:
-            places = torch.arange(keys, device=numbers.device)
-            return (places[:, None] == numbers).float().expand(len(self.batch.owners), -1, -1)
-        return (self.batch.soft[:, :, None] == numbers).float()
+        rows, width = self.batch.soft.shape
+        front = torch.arange(self.soft, self.soft + keys - width, device=self.batch.soft.device)
+        number = torch.cat([front.expand(rows, -1), self.batch.soft], dim=1)
+        return (number[:, :, None] == torch.arange(self.length, device=number.device)).float()
 
     def _visible(self, keys: int) -> Tensor:
         """`[B, T, S]`, which keys a query may see: no padding, and in a causal model nothing behind it."""

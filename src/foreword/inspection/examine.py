@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from foreword.errors import Unsupported
-from foreword.evaluation.statistics import Interval, bootstrap_interval
+from foreword.evaluation.statistics import Interval
 from foreword.inspection.ablation import Ablated, ablate, ablated, variants
 from foreword.inspection.attention import Shares, attention_shares
 from foreword.inspection.discrete import DRAWS, Discrete, discretise
 from foreword.inspection.drift import Moved, course, drift
 from foreword.inspection.effect import Change, Effect, changed_answers, moved_tokens
 from foreword.inspection.minimal import Minimal, minimal
-from foreword.inspection.outcomes import Outcome, measure, statistic
+from foreword.inspection.outcomes import Outcome, interval_of, measure
 from foreword.inspection.plane import Plane, plane
 from foreword.inspection.subject import Subject
 from foreword.inspection.vocabulary import Vocabulary, entries
@@ -61,6 +61,7 @@ class Inspection:
     backbone: str
     rows: int
     length: int
+    soft: int = 0
     words: list[Reading] = field(default_factory=list)
     vocabulary: int = 0
     whole_words: bool = True
@@ -80,6 +81,14 @@ class Inspection:
     gaps: dict[str, str] = field(default_factory=dict)
 
     @property
+    def counted(self) -> str:
+        """How many virtual tokens it has, and where, if at two places."""
+        if 0 < self.soft < self.length:
+            numbers = f"0 to {self.soft - 1} among the words, {self.soft} to {self.length - 1} as key/values"
+            return f"{self.length}: {numbers}"
+        return str(self.length)
+
+    @property
     def idle(self) -> list[str]:
         """The parts without which nothing is another on these rows."""
         return [one.name for one in self.ablations if one.nothing]
@@ -94,8 +103,9 @@ def inspect(
     """
     wanted = wanted or Wanted()
     found = Inspection(
-        subject.foreword.manifest.name, subject.method, subject.backbone.name, len(subject.rows), subject.length
-    )
+        subject.foreword.manifest.name, subject.method, subject.backbone.name, len(subject.rows), subject.length,
+        subject.soft,
+    )  # fmt: skip
     initial = _attempt(found, "drift", lambda: subject.initial)
     if initial is not None:
         found.moved = drift(initial, subject.injection, subject.backbone)
@@ -144,8 +154,7 @@ def _words(found: Inspection, subject: Subject, start: Tensor | None, wanted: Wa
 def _whole(found: Inspection, subject: Subject, progress: Progress) -> Outcome:
     whole = measure(subject, advance=progress("the whole foreword", len(subject.rows)))
     found.metric, found.score = whole.metric, whole.score
-    two = whole.values.ndim == 2
-    found.interval = bootstrap_interval(whole.values, statistic if two else None, n=2000)
+    found.interval = interval_of(whole)
     return whole
 
 

@@ -19,6 +19,7 @@ from foreword.errors import ArtifactError, DataError, Unsupported
 from foreword.inspection.parts import pooled_of
 from foreword.inspection.subject import Subject
 
+DEVIATIONS = 3.0
 Matrix = tuple[tuple[float | None, ...], ...]
 
 
@@ -36,13 +37,21 @@ class Likeness:
     chance: Matrix
 
     def nearest(self, number: int) -> tuple[int, float] | None:
-        """The other that is most alike, by task vectors where there are any; None where none can be compared."""
+        """The other that is most alike, by task vectors where there are any; None where none can be compared.
+
+        `beyond_chance` says whether that is more than two random ones would often be.
+        """
         for matrix in (self.moved, self.values):
             known = [(value, i) for i, value in enumerate(matrix[number]) if value is not None and i != number]
             if known:
                 value, place = max(known)
                 return place, value
         return None
+
+    def beyond_chance(self, number: int, other: int, value: float) -> bool:
+        """Whether a cosine of the two is further above 0 than three deviations of random vectors'."""
+        chance = self.chance[number][other]
+        return chance is not None and value > DEVIATIONS * chance
 
 
 def likeness(subjects: Sequence[Subject]) -> Likeness:

@@ -40,8 +40,14 @@ class Minimal:
         names = ", ".join(map(str, self.kept))
         return (
             f"{len(self.kept)} of {self.units} {self.unit}s ({names}), chosen on {self.rows} other rows, where it "
-            f"keeps {self.score:.4f} of {self.whole:.4f}"
+            f"keeps {self.score:.4f} of {self.whole:.4f}{self.beside}"
         )
+
+    @property
+    def beside(self) -> str:
+        """What stays whatever tokens go."""
+        sites = self.variant.injection.sites is not None and self.unit == "token"
+        return "; what it does at the layers' modules stays as it is" if sites else ""
 
 
 def minimal(subject: Subject, share: float = SHARE, advance: Callable[[int], None] = lambda n: None) -> Minimal:

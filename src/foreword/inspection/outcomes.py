@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,11 +17,20 @@ from foreword.evaluation import tags
 from foreword.evaluation.measuring import evaluate
 from foreword.evaluation.metrics import METRICS
 from foreword.evaluation.scoring import GROUP
-from foreword.evaluation.statistics import Floats, PairedTest, paired_bootstrap, paired_corpus_bootstrap
+from foreword.evaluation.statistics import (
+    Floats,
+    Interval,
+    PairedTest,
+    bootstrap_interval,
+    paired_bootstrap,
+    paired_corpus_bootstrap,
+)
 from foreword.inspection.subject import Subject, Variant
 
 MAX_TOKENS = 16384
 RESAMPLES = 2000
+LEVEL, Z = 0.95, 1.959964
+"""Of intervals, and the normal quantile to it."""
 Advance = Callable[[int], None]
 COUNTS = ("right", "predicted", "gold")
 
@@ -97,8 +107,27 @@ def row_losses(bank: Bank, items: Sequence[Item], advance: Advance = lambda n: N
     return losses
 
 
+def interval_of(outcome: Outcome, seed: int = 0) -> Interval:
+    """The score's 95% interval over rows: Wilson's (1927) where a row is right or wrong, else the bootstrap's."""
+    values = outcome.values
+    if values.ndim == 1 and np.isin(values, (0.0, 1.0)).all():
+        n, share = len(values), float(values.mean())
+        middle, width = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+        return Interval((middle - width) / (1 + Z**2 / n), (middle + width) / (1 + Z**2 / n), LEVEL)
+    return bootstrap_interval(values, statistic if values.ndim == 2 else None, n=RESAMPLES, seed=seed)
+
+
 def difference(ours: Outcome, theirs: Outcome, seed: int = 0) -> PairedTest:
-    """`ours` - `theirs` over the same rows, with its 95% interval (paired bootstrap)."""
+    """`ours` - `theirs` over the same rows, with its 95% interval (paired bootstrap).
+
+    Where no row's score is another and scores lie between 0 and 1, resampling has nothing to vary. The interval is then
+    the share of rows that may be others for all that is known (Clopper and Pearson 1934, 0 of n), in either direction.
+    """
     if ours.values.ndim == 1:
-        return paired_bootstrap(ours.values, theirs.values, RESAMPLES, seed)
+        found = paired_bootstrap(ours.values, theirs.values, RESAMPLES, seed)
+        bounded = bool(((ours.values >= 0) & (ours.values <= 1)).all()) and ours.higher_is_better
+        if not bounded or (ours.values != theirs.values).any():
+            return found
+        most = 1 - ((1 - LEVEL) / 2) ** (1 / found.n)
+        return replace(found, interval=Interval(-most, most, LEVEL))
     return paired_corpus_bootstrap([ours.values], [theirs.values], statistic, RESAMPLES, seed)

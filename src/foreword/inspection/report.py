@@ -37,7 +37,7 @@ def several_page(path: Path, alike: Likeness, together: Ensemble | None) -> Path
 
 
 def _summary(found: Inspection) -> Section:
-    facts: dict[str, object] = {"method": found.method, "backbone": found.backbone, "virtual tokens": found.length}
+    facts: dict[str, object] = {"method": found.method, "backbone": found.backbone, "virtual tokens": found.counted}
     if found.score is not None and found.interval is not None:
         low, high = found.interval.low, found.interval.high
         facts[found.metric] = f"{found.score:.4f} [{low:.4f}, {high:.4f}] on {found.rows} rows"
@@ -192,6 +192,10 @@ def _drift(found: Inspection) -> Section:
     made: list[str | Markup | Table] = [Table(("part", "length before", "after", "moved by", "cosine"), rows)]
     if found.course:
         way = [(float(one["step"]), float(one["distance"])) for one in found.course]
+        made.append(
+            "Of all its numbers as they are stored, of LoRA and adapters not the product as in the table; the run may "
+            "have kept an earlier step than the last."
+        )
         made.append(plots.line_chart({"distance": way}, "step", "distance", "Distance from where it began"))
     return Section("Drift from where it began", made)
 
@@ -212,8 +216,12 @@ def _likeness(alike: Likeness) -> Section:
             filled = [[float("nan") if value is None else value for value in line] for line in matrix]
             made.append(plots.heatmap(filled, alike.names, [str(i + 1) for i in range(len(alike.names))], title))
     nearest = [(name, alike.nearest(i)) for i, name in enumerate(alike.names)]
-    rows = [[name, alike.names[best[0]], f"{best[1]:+.3f}"] for name, best in nearest if best is not None]
-    made.append(Table(("foreword", "nearest", "cosine"), rows, texts=2))
+    rows = [
+        [name, alike.names[best[0]], f"{best[1]:+.3f}", f"± {alike.chance[i][best[0]] or 0.0:.3f}",
+         "" if alike.beyond_chance(i, *best) else "no nearer than two random ones may be"]
+        for i, (name, best) in enumerate(nearest) if best is not None
+    ]  # fmt: skip
+    made.append(Table(("foreword", "nearest", "cosine", "two random ones", ""), rows, texts=2))
     return Section("Likeness", made)
 
 

@@ -64,8 +64,13 @@ class Subject:
 
     @property
     def length(self) -> int:
-        """P, its virtual tokens: among the words, or in front of the layers; 0 where it has none."""
+        """P, its virtual tokens: those among the words, and behind them those in front of the layers; may be 0."""
         return length_of(self.injection)
+
+    @property
+    def soft(self) -> int:
+        """How many of them stand among the words."""
+        return soft_of(self.injection)
 
     @cached_property
     def items(self) -> list[Item]:
@@ -127,11 +132,14 @@ class Variant:
         return [replace(item, rows=tuple(thinned(row, self.tokens) for row in item.rows)) for item in items]
 
 
+def soft_of(injection: Injection) -> int:
+    """How many virtual tokens stand among the words."""
+    return 0 if injection.soft is None else len(injection.soft.vectors)
+
+
 def length_of(injection: Injection) -> int:
-    """P of soft tokens, else of key/values, else 0."""
-    if injection.soft is not None:
-        return len(injection.soft.vectors)
-    return max((table.length for table in tables_of(injection).values()), default=0)
+    """P: soft tokens, numbered from 0, and key/values, numbered on from there."""
+    return soft_of(injection) + max((table.length for table in tables_of(injection).values()), default=0)
 
 
 def tables_of(injection: Injection) -> dict[str, KeyValues]:
@@ -166,12 +174,13 @@ def without_tokens(injection: Injection, dropped: set[int]) -> Injection:
 
     Key/values keep the position offset: those that stay keep their distance to the text.
     """
-    if (soft := injection.soft) is not None:
-        kept = [i for i in range(len(soft.vectors)) if i not in dropped]
-        return replace(injection, soft=SoftTokens(soft.vectors[kept]) if kept else None)
+    first = soft_of(injection)
     fewer: dict[str, Any] = {}
+    if (soft := injection.soft) is not None:
+        kept = [i for i in range(first) if i not in dropped]
+        fewer["soft"] = SoftTokens(soft.vectors[kept]) if kept else None
     for name, table in tables_of(injection).items():
-        kept = [i for i in range(table.length) if i not in dropped]
+        kept = [i for i in range(table.length) if first + i not in dropped]
         fewer[name] = KeyValues(table.layers, table.tensor[:, :, :, kept]) if kept else None
     return replace(injection, **fewer)
 
@@ -180,7 +189,7 @@ def dropping_tokens(subject: Subject, dropped: set[int], name: str, kind: str = 
     """The variant without some virtual tokens."""
     tokens = None
     if subject.injection.soft is not None:
-        tokens = tuple(i for i in range(subject.length) if i not in dropped)
+        tokens = tuple(i for i in range(subject.soft) if i not in dropped)
     return Variant(name, kind, without_tokens(subject.injection, dropped), tokens)
 
 

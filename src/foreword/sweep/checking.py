@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from foreword import config as configs
+from foreword.artifacts.starting import pinned
 from foreword.assembly import template_of
 from foreword.data import Dataset
 from foreword.data.loading import load as load_data
@@ -67,6 +68,10 @@ def check(sweep: Sweep) -> Checked:
     pauses = tuple((*found, *[found[-1]] * (most - len(found))) for found in rungs)
     first = _dataset(sweep.trials[0], sets)
     data: dict[str, str] = {split: first.fingerprint(split) for split in first.splits}
+    for trial in sweep.trials:
+        begun = pinned(trial.config).init_from
+        if begun is not None and begun.sha256 is not None:
+            data[f"init_from {begun.artifact}"] = begun.sha256
     return Checked(metric, METRICS[metric].higher_is_better, len(first.rows("validation")), pauses, data)
 
 

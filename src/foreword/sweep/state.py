@@ -31,12 +31,15 @@ def identity(sweep: Sweep, data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The folder's `sweep.json`, or None. **Raises** `ConfigError` for a broken one."""
+    """The folder's `sweep.json`, its rungs as `Outcome`s, or None. **Raises** `ConfigError` for a broken one."""
     path = folder / NAME
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA or not isinstance(found["trials"], list):
+        if found["schema"] != SCHEMA or not isinstance(found["identity"], dict):
             raise KeyError("schema")
+        for one in found["trials"]:
+            one["rungs"] = [Outcome(**given) for given in one["rungs"]]
+            one["number"] = int(one["number"])
         return dict(found)
     except FileNotFoundError:
         return None
@@ -52,8 +55,7 @@ def outcomes(found: Mapping[str, Any], sweep: Sweep, own: Mapping[str, Any]) -> 
             "the folder holds another sweep: " + "; ".join(differences[:4]),
             do="choose another folder by --output, or replace it by --overwrite",
         )
-    return {one["number"]: [Outcome(**given) for given in one["rungs"]] for one in found["trials"]
-            if one["number"] < len(sweep.trials)}  # fmt: skip
+    return {one["number"]: one["rungs"] for one in found["trials"] if one["number"] < len(sweep.trials)}
 
 
 def plain(given: Mapping[int, list[Outcome]], sweep: Sweep) -> list[dict[str, Any]]:
