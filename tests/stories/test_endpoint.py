@@ -149,7 +149,7 @@ def test_a_spent_budget_ends_the_run_and_keeps_what_is_there(budget, told):
 
 @pytest.mark.parametrize(
     "url", ["ftp://host/v1", "host/v1", "", "https://user:pass@host/v1", "https://host/v1?key=x", "http://[bad/v1",
-            "http://host:99999999/v1"],
+            "http://host:99999999/v1", "https://a..b/v1", "https://host/\udcff/v1"],
 )  # fmt: skip
 def test_addresses_that_are_none(url):
     with pytest.raises(ConfigError, match="address"):
@@ -171,3 +171,60 @@ def test_a_key_with_a_line_break_is_told_and_not_sent(monkeypatch):
         with pytest.raises(WriterStopped, match="white space") as caught:
             ask(writer(url))
     assert seen == [] and SECRET not in str(caught.value)
+
+
+def test_half_characters_and_control_characters_do_not_come_through(tmp_path):
+    with endpoint(completion(GOOD.replace("a treasure", "a\x1b[31m trea\ud800sure\x9b\r\nof\tgold"))) as (url, _):
+        made = write(SMALL, n=1, writer=writer(url), folder=tmp_path / "run", repair=False)
+    assert "a[31m trea\ufffdsure\nof\tgold" in made.candidates[0].text
+    assert "\ufffd" in (tmp_path / "run" / "stories.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("key", [SECRET, "sk-'very\\secret\"/1"])
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_no_part_of_a_key_comes_through_where_a_message_is_cut(monkeypatch, key, status):
+    monkeypatch.setenv(KEY, key)
+    told = "x" * (32 if status == 200 else 194) + key
+    body = told.encode() if status == 200 else json.dumps({"error": told}).encode()
+    with endpoint((status, {}, body)) as (url, _):
+        try:
+            [error] = ask(writer(url, retries=0))
+        except WriterStopped as stopped:
+            error = stopped
+    assert "[key]" in str(error) and "sk-" not in str(error)
+
+
+def test_a_key_that_control_characters_part_is_found(monkeypatch):
+    monkeypatch.setenv(KEY, SECRET)
+    with endpoint(completion(f"The fox said {SECRET[:5]}\x07{SECRET[5:]}.")) as (url, _):
+        assert ask(writer(url))[0].text == "The fox said [key]."
+
+
+@pytest.mark.parametrize("seconds", [1e300, 90_000])
+def test_a_time_limit_beyond_a_day_is_refused(seconds):
+    with pytest.raises(ConfigError, match="timeout"):
+        writer("http://localhost:1/v1", timeout=seconds)
+
+
+def test_letters_beyond_ascii_in_a_path_are_spelled_as_bytes():
+    with endpoint(completion(GOOD)) as (url, seen):
+        assert ask(writer(url.replace("/v1", "/gööd/%20/v1/")))[0].text == GOOD
+    assert seen[0]["path"] == "/g%C3%B6%C3%B6d/%20/v1/chat/completions"
+
+
+@pytest.mark.parametrize("digits", [7, 300, 400, 4000])
+def test_usage_that_is_absurd_is_not_counted_on(digits):
+    count = 2 * 10**digits
+    with endpoint(completion("One two three.", usage={"total_tokens": count, "completion_tokens": count})) as (url, _):
+        who = writer(url)
+        assert ask(who)[0].tokens == 3 and who.tokens == 3
+
+
+def test_a_spent_budget_tells_the_last_failure():
+    with endpoint((503, {}, b'{"error": "out of paper"}')) as (url, _):
+        with pytest.raises(WriterStopped, match="3 requests is spent; the last failure: .* 503: out of paper"):
+            ask(writer(url, max_requests=3), 2)
+    with endpoint(503, completion(GOOD)) as (url, _):
+        with pytest.raises(WriterStopped) as caught:
+            ask(writer(url, max_requests=2), 2)
+    assert caught.value.what == "the budget of 2 requests is spent"

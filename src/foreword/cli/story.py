@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreword.cli import story_measures, story_study
+from foreword.cli import story_measures, story_run, story_study
 
 if TYPE_CHECKING:
     from foreword.stories import Story, StorySpec, Verdict, Written
@@ -112,18 +112,19 @@ def write(
     _require_use(endpoint, key_env=key_env, timeout=timeout, max_requests=max_requests, max_tokens=max_tokens)
     _before(wanted, approach, endpoint)
     story_measures.require_style(style_prompt, strength, model=model, endpoint=endpoint)
-    if style_prompt is not None:
-        writer: Writer = story_measures.style_writer(style_prompt, strength, _set(local))
-    elif endpoint:
-        writer = _endpoint(endpoint, model, remote)
-    else:
-        writer = writing.open_writer(model or writing.MODEL, **_set(local))
-    folder = output or _folder(wanted.topic)
-    with _Bar(n) as bar:
-        made = writing.write(
-            wanted, approach=approach, n=n, keep=keep, seed=seed, repair=repair, writer=writer, folder=folder, watch=bar
-        )
-    _files(made, markdown, html)
+    story_run.require_targets(output, markdown=markdown, html=html)
+    with story_run.interruptible():
+        if style_prompt is not None:
+            writer: Writer = story_measures.style_writer(style_prompt, strength, _set(local))
+        elif endpoint:
+            writer = _endpoint(endpoint, model, remote)
+        else:
+            writer = writing.open_writer(model or writing.MODEL, **_set(local))
+        folder = output or _folder(wanted.topic)
+        options: dict[str, Any] = {"approach": approach, "n": n, "keep": keep, "seed": seed, "repair": repair}
+        with _Bar(n) as bar:
+            made = writing.write(wanted, **options, writer=writer, folder=folder, watch=bar)
+        _files(made, markdown, html)
     _told(made, as_json)
     if made.stopped == "interrupted":
         raise Interrupted("stopped; what was written is kept", where=str(folder))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreword.cli import story_run
+
 if TYPE_CHECKING:
     from foreword.stories.diversity import Comparison
     from foreword.stories.diversity.corpus import Embed
@@ -42,6 +44,7 @@ def compare(
     from foreword.stories.diversity import report
     from foreword.whole import put
 
+    story_run.require_targets(markdown=markdown, html=html, result=result)
     grouped = diversity.by_approach(diversity.read(places))
     with _Bar("approaches", len(grouped)) as bar:
         embed = None if no_model else _embedder(model)
@@ -92,7 +95,7 @@ def style(
     }  # fmt: skip
     config = build(styles.StyleConfig, {name: value for name, value in given.items() if value is not None}, "the style")
     folder = output or Path("runs/styles") / (texts.stem or "style")
-    with render.Bar("style") as bar:
+    with story_run.interruptible(), render.Bar("style") as bar:
         made = styles.train(
             texts, folder, config, resume=resume, overwrite=overwrite, dry_run=dry_run, reporter=bar, told=_plan
         )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreword.cli import story_run
+
 if TYPE_CHECKING:
     from foreword.stories.study import Made, Unit
 
@@ -59,14 +61,16 @@ def study(
     if unknown := next((one for one in only or () if one not in wanted), None):
         raise ConfigError(f"there is no spec '{unknown}'", do=f"choose of {', '.join(wanted)}")
     wanted = {key: spec for key, spec in wanted.items() if not only or key in only}
+    _require_targets(output, name, bool(show), texts=texts, result=result, markdown=markdown)
     if write:
-        writer = _writer(model, style_prompt, strength, temperature, n * side)
-        todo = studies.units(output, wanted, pairs)
-        with _Bar(len(todo)) as bar:
-            try:
-                studies.run(todo, writer, n=n, seed=seed, side=side, advance=bar.advance)
-            except KeyboardInterrupt:
-                raise Interrupted("stopped; what was written is kept", where=str(output)) from None
+        with story_run.interruptible():
+            writer = _writer(model, style_prompt, strength, temperature, n * side)
+            todo = studies.units(output, wanted, pairs)
+            with _Bar(len(todo)) as bar:
+                try:
+                    studies.run(todo, writer, n=n, seed=seed, side=side, advance=bar.advance)
+                except KeyboardInterrupt:
+                    raise Interrupted("stopped; what was written is kept", where=str(output)) from None
     made = studies.collect(output, wanted, compare or list(pairs))
     figures = _figures(made, output, encoder)
     if texts is not None:
@@ -81,6 +85,14 @@ def study(
     typer.echo(json.dumps(figures, ensure_ascii=False)) if as_json else render.out.print(
         shown, markup=False, soft_wrap=True
     )
+
+
+def _require_targets(output: Path, name: str, stories: bool, *, markdown: Path | None, **others: Path | None) -> None:
+    """**Raises** `ConfigError` for files that could not be written at the end, and a page without its marks."""
+    story_run.require_targets(output, markdown=markdown, **others)
+    if markdown is not None:
+        for one in (name, f"{name} stories") if stories else (name,):
+            _placed(markdown, one, "")
 
 
 def _writer(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foreword.errors import ForewordError
+from foreword.stories.writers.legible import paired
 from foreword.whole import put
 
 LOG = "log.jsonl"
@@ -39,7 +40,7 @@ class RunLog:
         """One line of JSON."""
         if self.folder is None:
             return
-        line = json.dumps({"event": event, **values}, ensure_ascii=False)
+        line = paired(json.dumps({"event": event, **values}, ensure_ascii=False))
         try:
             with (self.folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
@@ -49,7 +50,7 @@ class RunLog:
     def keep(self, name: str, values: Mapping[str, Any]) -> None:
         """A whole file of JSON, at once."""
         if self.folder is not None:
-            put(self.folder / name, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+            put(self.folder / name, paired(json.dumps(values, ensure_ascii=False, indent=1)) + "\n")
 
 
 def _unwritable(error: OSError, path: Path) -> ForewordError:

@@ -8,18 +8,22 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
 from foreword.config import Settings
-from foreword.errors import ConfigError, ForewordError
+from foreword.errors import ConfigError, ForewordError, is_text
 from foreword.stories.writers.base import Advance, Done, Draft, Finished, Request, Writer, WriterStopped
+from foreword.stories.writers.legible import legible
 from foreword.stories.writers.transport import Reply, Unreachable, post
 
 KEY = "FOREWORD_ENDPOINT_KEY"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 LONGEST_WAIT = 60.0
+A_DAY = 86_400.0
+MOST_COUNTED = 10_000_000
+"""Tokens of one answer; an endpoint that tells of more cannot count."""
 TOKENS_PER_WORD = 2.5
 """Room for a word, generously: the endpoint's tokenizer is not known, and what is cut off is worth little."""
 _REFUSAL = re.compile(
@@ -44,7 +48,7 @@ class EndpointSettings(Settings):
     key_env: str = KEY
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    timeout: float = Field(60.0, gt=0)
+    timeout: float = Field(60.0, gt=0, le=A_DAY)
     retries: int = Field(2, ge=0, le=10)
     max_requests: int = Field(100, ge=1)
     max_tokens: int = Field(200_000, ge=1)
@@ -68,6 +72,7 @@ class EndpointWriter(Writer):
         self.settings, self._wait = settings, wait
         self.name = f"{settings.model} at {_checked(settings)}"
         self.requests = self.tokens = 0
+        self._failure = ""
 
     def describe(self) -> dict[str, Any]:
         """The endpoint's model, and how it is sampled as far as requests say."""
@@ -114,8 +119,7 @@ class EndpointWriter(Writer):
             self.requests += 1
             later: float | None = None
             try:
-                url = f"{self.settings.url.rstrip('/')}/chat/completions"
-                reply = post(url, self._headers(), values, self.settings.timeout)
+                reply = post(_address(self.settings.url), self._headers(), values, self.settings.timeout)
                 if reply.status == 200:
                     return self._answer(reply)
                 failure, later = self._refused(reply)
@@ -123,19 +127,20 @@ class EndpointWriter(Writer):
                 failure = self._error(f"the endpoint cannot be reached: {error}", "check the address, or wait")
             except _Garbage as error:
                 failure = self._error(f"the endpoint's answer is no chat completion: {error}", "check the address")
+            self._failure = failure.what
             if attempt < self.settings.retries:
                 self._wait(min(LONGEST_WAIT, 2.0**attempt if later is None else later))
         raise failure
 
     def _afford(self) -> None:
-        """**Raises** `WriterStopped` when the budget is spent."""
+        """**Raises** `WriterStopped` when the budget is spent; it tells what the last request failed of."""
+        why = f"; the last failure: {self._failure}" if self._failure else ""
         if self.requests >= self.settings.max_requests:
-            what = f"the budget of {self.settings.max_requests} requests is spent"
+            what = f"the budget of {self.settings.max_requests} requests is spent{why}"
             raise WriterStopped(what, do="raise max_requests")
         if self.tokens >= self.settings.max_tokens:
-            raise WriterStopped(
-                f"the budget of {self.settings.max_tokens} tokens is spent ({self.tokens} used)", do="raise max_tokens"
-            )
+            what = f"the budget of {self.settings.max_tokens} tokens is spent ({self.tokens} used){why}"
+            raise WriterStopped(what, do="raise max_tokens")
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self.settings.key_env, "")
@@ -145,13 +150,13 @@ class EndpointWriter(Writer):
 
     def _refused(self, reply: Reply) -> tuple[ForewordError, float | None]:
         """What an answer that is not 200 means: an error to retry, with the wait that it asks for."""
-        told = f"the endpoint answers {reply.status}{_reason(reply)}"
+        told = f"the endpoint answers {reply.status}{self._reason(reply)}"
         if reply.status in (401, 403):
             do = f"put the right key into the variable {self.settings.key_env}"
-            raise WriterStopped(self._clean(told), where=self.name, do=do)
+            raise WriterStopped(told, where=self.name, do=do)
         if reply.status not in (408, 409, 425, 429) and reply.status < 500:
             do = "check the endpoint's address and the model's name"
-            raise WriterStopped(self._clean(told), where=self.name, do=do)
+            raise WriterStopped(told, where=self.name, do=do)
         try:
             later = max(0.0, float(reply.headers.get("retry-after", "")))
         except ValueError:
@@ -161,32 +166,45 @@ class EndpointWriter(Writer):
     def _answer(self, reply: Reply) -> dict[str, Any]:
         """The first choice of an answer. **Raises** `_Garbage`."""
         try:
-            found = json.loads(reply.body)
+            found = json.loads(reply.body, parse_int=_whole)
             choice = found["choices"][0]
             message = choice["message"]
             if not isinstance(message.get("content"), str | None):
                 raise TypeError
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-            raise _Garbage(f"{len(reply.body)} bytes that begin with {reply.body[:40]!r}") from None
+            begin = self._clean(reply.body.decode(errors="replace"))[:40]
+            raise _Garbage(f"{len(reply.body)} bytes that begin with {begin!r}") from None
         usage = found.get("usage")
-        total = usage.get("total_tokens") if isinstance(usage, dict) else None
-        written = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        usage = usage if isinstance(usage, dict) else {}
         words = len((message.get("content") or "").split())
-        self.tokens += total if isinstance(total, int) and total >= 0 else words
+        self.tokens += _counted(usage.get("total_tokens"), words)
+        self._failure = ""
         text = self._clean(message.get("content") or "")
         return {
             **choice,
             "message": {**message, "content": text},
-            "tokens": written if isinstance(written, int) and written >= 0 else words,
+            "tokens": _counted(usage.get("completion_tokens"), words),
         }
 
     def _error(self, what: str, do: str) -> ForewordError:
         return ForewordError(self._clean(what), where=self.name, do=do)
 
+    def _reason(self, reply: Reply) -> str:
+        """What the endpoint says about it, in one short line. It is cleaned whole: half a key is no key to be found."""
+        try:
+            found = json.loads(reply.body, parse_int=_whole)["error"]
+            text = found["message"] if isinstance(found, dict) else found
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return ""
+        return f": {' '.join(self._clean(str(text)).split())[:200]}"
+
     def _clean(self, text: str) -> str:
-        """A text without the key, should an endpoint have sent it back."""
-        key = os.environ.get(self.settings.key_env, "")
-        return text.replace(key, "[key]") if key else text
+        """A legible text without the key, should an endpoint have sent it back, as it is or as code spells it."""
+        text, key = legible(text), os.environ.get(self.settings.key_env, "")
+        quoted = json.dumps(key)[1:-1]
+        for form in {quoted.replace("/", "\\/"), quoted, repr(key)[1:-1], key} if key else ():
+            text = text.replace(form, "[key]")
+        return text
 
 
 class _Garbage(Exception):
@@ -201,14 +219,21 @@ def _draft(choice: dict[str, Any], seconds: float) -> Draft:
     return Draft(content, choice["tokens"], seconds, finished)
 
 
-def _reason(reply: Reply) -> str:
-    """What the endpoint says about it, in one short line."""
-    try:
-        found = json.loads(reply.body)["error"]
-        text = found["message"] if isinstance(found, dict) else found
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return f": {' '.join(str(text).split())[:200]}"
+def _whole(digits: str) -> int:
+    """A whole number of JSON; of one that is absurdly long, none."""
+    return int(digits) if len(digits) < 20 else -1
+
+
+def _counted(told: Any, words: int) -> int:
+    """The tokens that an endpoint tells of, or the words where what it tells is no such number."""
+    return told if isinstance(told, int) and 0 <= told <= MOST_COUNTED else words
+
+
+def _address(url: str) -> str:
+    """Where requests go; letters beyond ASCII in the path are spelled as bytes."""
+    parts = urlsplit(url)
+    path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+    return parts._replace(path=f"{path}/chat/completions").geturl()
 
 
 def _checked(settings: EndpointSettings) -> str:
@@ -216,9 +241,10 @@ def _checked(settings: EndpointSettings) -> str:
     try:
         parts = urlsplit(settings.url)
         host, _ = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")
+    except ValueError:  # UnicodeError is one
         parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
+    if parts is None or parts.scheme not in ("http", "https") or not host or not is_text(settings.url):
         do = "give an address such as https://host/v1"
         raise ConfigError("the endpoint's address is no http or https address", do=do)
     if parts.username or parts.password or parts.query:
