@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,6 +154,60 @@ def test_themes_are_listed_and_never_called_safe():
     assert next(one for one in check(GOOD + " A ghost came.", allowed) if one.constraint == "themes").passed
     older = make({**SMALL, "age": 10})
     assert next(one for one in check(GOOD + " A ghost came.", older) if one.constraint == "themes").passed
+
+
+@pytest.mark.parametrize("words", ["The wind blew.", "They had a drink of water.", "A strange sound came."])
+def test_a_word_that_a_listed_form_comes_from_is_not_listed(words):
+    assert verdict("themes", f"{GOOD} {words}").passed
+    assert not verdict("themes", f"{GOOD} A stranger with wounds was drunk.").passed
+    assert not verdict("themes", f"{GOOD} He held a machine-gun.").passed
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "At last Mouse had someone to play with.",
+        "They all came in.",
+        "They had a lot to look forward to.",
+        "The End",
+        "⭐",
+        "They went home ❤️",
+    ],
+)
+def test_a_sentence_may_end_in_a_small_word_a_picture_or_the_end(ending):
+    assert verdict("no-cut-off", f"The fox ran.\n\n{ending}").passed
+    assert not verdict("no-cut-off", "The fox ran. Then he saw the.").passed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "“I hope you like it!” he said.",
+        '"Let me know if you are cold," said Mia.',
+        "Grandpa told a story. The story was long.",
+        "Of course, the fox had a tale to tell: it was about a hen.",
+        "The book had 20 words.",
+    ],
+)
+def test_what_somebody_says_or_tells_in_a_story_is_no_talk_about_it(words):
+    assert verdict("story-only", f"{words} The fox ran home.").passed
+    for talk in ("The story has 80 words.", "I hope you like it!", "The story is about a fox."):
+        assert not verdict("story-only", f"{words} {talk}").passed
+
+
+def test_names_are_found_over_lines_and_with_either_apostrophe():
+    spec = make({**SMALL, "characters": ["Mia O'Neil"]})
+    assert next(one for one in check(GOOD + " Mia\nO’Neil came.", spec) if one.constraint == "characters").passed
+
+
+def test_many_empty_lines_are_read_quickly():
+    began = time.perf_counter()
+    check("The fox ran." + "\n" * 20_000 + "The end.", make(SMALL))
+    assert time.perf_counter() - began < 20
+
+
+def verdict(name: str, text: str):
+    return next(one for one in check(text, make(SMALL)) if one.constraint == name)
 
 
 def test_the_lenient_reading_forgives_what_surrounds_a_story():

@@ -72,6 +72,21 @@ def test_a_missing_clue_is_begun_at_its_turn_and_no_other_word_is_given():
     assert who.lead(WORDS * 2 + "The fox saw a blue crab.", (), 0) == "", "what the writer brought in is not given"
 
 
+def test_what_happens_is_begun_in_order_and_once_and_never_behind_the_ending():
+    first, second = "All the lights went out, and", "Snow began to fall, and"
+    who = SentenceGuide(
+        spec(), 1, "Write a story. In it, all the lights go out and the snow comes early.", (first, second)
+    )
+    assert who.lead("The fox ran.", (), 0) == "", "not at once"
+    assert who.lead(WORDS, (), 0) == f" {first}"
+    assert who.lead(WORDS, (first,), 0) == "", "the other half a story later"
+    assert who.lead(WORDS * 3, (first,), 0) == f" {second}"
+    assert who.lead(WORDS * 3, (first, second), 0) == ""
+    closing = table("bridges")["closings"][0]
+    assert who.lead(WORDS * 2, (closing,), 0) == ""
+    assert who.judge(f"{WORDS}{first} it was dark.", 0) == "", "the request says it, and so may the story"
+
+
 def test_other_attempts_are_begun_with_other_words():
     who = guide(clues=["a crab"])
     assert len({who.lead(WORDS * 4, (), tries) for tries in range(4)}) > 2
@@ -147,6 +162,8 @@ def test_only_writers_that_can_be_guided_are_guided():
     made = write(SMALL, n=2, approach="stepwise+varied", writer=writer, seed=3)
     assert all(request.guide is not None for request in writer.seen)
     assert all(story.given for story in made.candidates), "the first words of varied are told as given"
+    happens = [request.guide.events for request in writer.seen]
+    assert len({*happens[0], *happens[1]}) == 4, "two events each, and no event twice before all were there"
     with pytest.raises(ConfigError, match="choose one"):
         write(SMALL, approach="stepwise+plan", writer=Guided(GOOD))
     with pytest.raises(ConfigError, match="English"):

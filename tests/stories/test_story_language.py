@@ -23,6 +23,7 @@ decided 3 doesn't 2 don't 1 couldn't 2 friend 1 feed 1 caterpillar 4 purple 2 le
         ("children's", "child"), ("running", "run"), ("hoping", "hope"), ("dancing", "danced"), ("bigger", "big"),
         ("happiest", "happy"), ("wolves", "wolf"), ("went", "goes"), ("Dragon", "DRAGONS"), ("boxes", "box"),
         ("cookies", "cookie"), ("sang", "sing"), ("agreed", "agree"), ("dragon’s", "dragon's"), ("café", "CAFE\u0301"),
+        ("snowmen", "snowman"), ("grandchildren", "grandchild"), ("quizzes", "quiz"), ("drag\u00adon", "dragons"),
     ],
 )  # fmt: skip
 def test_forms_of_one_word_are_the_same_word(form, other):
@@ -107,6 +108,14 @@ def test_phrases_are_found_one_behind_the_other_or_together():
 @pytest.mark.parametrize(("word", "count"), list(zip(SYLLABLES[::2], map(int, SYLLABLES[1::2]), strict=True)))
 def test_syllables(word, count):
     assert reading.syllables(word) == count
+
+
+def test_words_with_hyphens_and_marks_are_found_and_counted_as_one():
+    text = Prose("The baby-dragon ate ice-cream in the cafe\u0301 with a teddy bear.")
+    assert len(text.words) == 11
+    assert all(Phrase.of(clue).together(text) for clue in ("a dragon", "ice cream", "the café", "a teddy-bear"))
+    assert [span.text for span in Phrase.of("dragon").places(text)] == ["dragon"]
+    assert [word.text for word in Prose("हिन्दी की किताब").words] == ["हिन्दी", "की", "किताब"]
 
 
 def test_the_grade_is_the_published_formula():

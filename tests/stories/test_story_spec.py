@@ -57,6 +57,11 @@ def test_a_range_is_read_as_it_is_written(least, more):
         ({"language": "English"}, "language"),
         ({"characters": [": a girl"]}, "characters"),
         ({"known_words": 2}, "known_words"),
+        ({"clues": ["_"]}, "number 1 is empty"),
+        ({"avoid": ["__"]}, "number 1 is empty"),
+        ({"characters": [{"name": "!!!"}]}, "a name needs a letter"),
+        ({"length": "300,500"}, "write it as 300-500"),
+        ({"length": "400 +- 200%"}, "at most 100%"),
     ],
 )
 def test_wrong_fields_are_named(values, told):
@@ -103,6 +108,10 @@ def test_broken_files_are_told(tmp_path, text):
         ({"sentences": "5-6", "longest_sentence": 4, "length": "100-120"}, "at most 24 words"),
         ({"sentences": "50-60", "length": "10-20"}, "50 sentences"),
         ({"longest_sentence": 3, "clues": ["a big old brown bear"]}, "longest sentence"),
+        ({"topic": "A dragon day", "avoid": ["dragons"]}, "the topic .* to be avoided"),
+        ({"topic": "The war of the ants"}, "the topic .* conflict"),
+        ({"setting": "a castle", "avoid": ["castle"]}, "the setting .* to be avoided"),
+        ({"clues": ["a cat", "a dog", "a pig"], "sentences": "1-1"}, "a list of them"),
     ],
 )
 def test_contradictions_are_told(values, told):

@@ -86,7 +86,7 @@ def _at_once(run: Run, first: int, briefs: Sequence[Brief]) -> None:
 
 def _request(run: Run, number: int, brief: Brief) -> Request:
     words, prompt, seed = run.spec.length, brief.render(), story_seed(run.seed, number)
-    guide = SentenceGuide(run.spec, seed, prompt) if brief.stepwise else None
+    guide = SentenceGuide(run.spec, seed, prompt, brief.events) if brief.stepwise else None
     return Request(prompt, seed, words.min, words.max, _lead(run, brief), guide)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from foreword.errors import ConfigError, did_you_mean
 from foreword.stories.checking import constraints_of
+from foreword.stories.constraints.clues import MANY
 from foreword.stories.constraints.themes import Entry, Themes
 from foreword.stories.language import Prose
 from foreword.stories.language.phrases import Phrase
@@ -34,17 +35,23 @@ def _asked(spec: StorySpec) -> list[tuple[str, str]]:
 def _avoided(spec: StorySpec) -> list[str]:
     return [
         f"{called} holds '{word}', which is to be avoided"
-        for called, text in _asked(spec)
+        for called, text in (*_asked(spec), *_told(spec))
         for word in spec.avoid
         if Phrase.of(word, spec.english).places(Prose(text))
     ]
+
+
+def _told(spec: StorySpec) -> list[tuple[str, str]]:
+    """What the story is said to be about, and what it is called: no word of it has to stand in the story, but will."""
+    fields = {"topic": spec.topic, "setting": spec.setting, "moral": spec.moral}
+    return [(f"the {name} '{text}'", text) for name, text in fields.items() if text]
 
 
 def _themes(spec: StorySpec) -> list[str]:
     themes = Themes.of(spec)
     if themes is None:
         return []
-    found = [(called, themes.check(Prose(text)).evidence) for called, text in _asked(spec)]
+    found = [(called, themes.check(Prose(text)).evidence) for called, text in (*_asked(spec), *_told(spec))]
     return [
         f"{called} holds '{span.text}', a listed word of the theme {span.what} (allow: [{span.what}] lets it in)"
         for called, evidence in found
@@ -67,6 +74,8 @@ def _lengths(spec: StorySpec) -> list[str]:
         found.append(f"the clues and names alone have {needed} words, and the story at most {spec.length.max}")
     if spec.sentences is not None and spec.sentences.min > spec.length.max:
         found.append(f"{spec.sentences.min} sentences have more than {spec.length.max} words")
+    if spec.sentences is not None and spec.sentences.max == 1 and len(spec.clues) >= MANY:
+        found.append(f"{len(spec.clues)} clues in one sentence would be a list of them")
     if spec.sentences is not None and spec.longest_sentence is not None:
         most = spec.sentences.max * spec.longest_sentence
         if most < spec.length.min:

@@ -8,9 +8,10 @@ from foreword.stories.story import Edit
 
 _YES = r"(?:sure|certainly|of course|okay|absolutely)"
 PREFACE = re.compile(
-    rf"\A\s*(?:{_YES}!\s+)?(?:{_YES}|here(?:['’]s| is| are))\b[^\n]{{0,200}}?"
+    rf"\A\s*(?:{_YES}[,!.]?\s+)?here(?:['’]s| is| are)\b[^\n]{{0,200}}?"
     r"(?::(?=[ \t]*\n)|\b(?:story|tale)\b[^\n]{0,80}?(?::(?=\s)|[.!](?=[ \t]*\n)))\s*"
-    rf"|\A\s*{_YES}!\s+(?=\S)",
+    rf"|\A\s*{_YES}\b[^\n]{{0,200}}?(?::(?=[ \t]*\n)|\b(?:story|tale)\b[^\n]{{0,80}}?[.!:](?=[ \t]*\n))\s*"
+    rf"|\A\s*{_YES}!\s+(?=(?-i:[^a-z\s]))",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^```\w*[ \t]*\n?", re.MULTILINE)
@@ -18,8 +19,8 @@ _MARKS = re.compile(r"\*\*|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)|^#{1,6}[ \t]+|<\|[^|\
 _LABEL = re.compile(r"\A(?:title|story):\s*", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?…,;:\"”’'。]$")
 _TALK = re.compile(
-    r"\n\s*(?:-{3,}\s*\n\s*)?(?:\(?word count|i hope (?:you|this)|let me know|feel free|note:|this (?:story|tale) |"
-    r"the moral of (?:the|this) story)[^\n]*(?:\n.*)?\Z",
+    r"\n[ \t]*(?:-{3,}[ \t]*\n\s*)?(?:\(?word count|i hope (?:you|this)|let me know|feel free|note:|"
+    r"this (?:story|tale) |the moral of (?:the|this) story)[^\n]*(?:\n.*)?\Z",
     re.IGNORECASE | re.DOTALL,
 )
 TITLE_WORDS = 12

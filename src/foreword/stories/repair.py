@@ -27,7 +27,17 @@ def repaired(text: str, spec: StorySpec) -> tuple[str, tuple[Edit, ...]]:
     In order: what surrounds the story goes; a last sentence that is cut off; sentences that stood there before; talk
     about the story; sentences with words to avoid or of listed themes; what is too much at the end; hard words become
     simpler ones. A repair after which a hard constraint fails that held before, or which takes everything, is not made.
+    What one repair makes possible for another is done too: repaired once more, the text is the same.
     """
+    edits: list[Edit] = []
+    while (found := _round(text, spec))[1]:
+        text = found[0]
+        edits += found[1]
+    return text, tuple(edits)
+
+
+def _round(text: str, spec: StorySpec) -> tuple[str, list[Edit]]:
+    """Every repair once."""
     edits: list[Edit] = []
     checks = check(text, spec)
     for repair in (_unwrap, _whole, _once, _no_talk, _clean, _short_enough, _simple):
@@ -38,7 +48,7 @@ def repaired(text: str, spec: StorySpec) -> tuple[str, tuple[Edit, ...]]:
         if not _worse(checks, found):
             text, checks = after, found
             edits += made
-    return text, tuple(edits)
+    return text, edits
 
 
 def _worse(old: Sequence[Verdict], new: Sequence[Verdict]) -> bool:

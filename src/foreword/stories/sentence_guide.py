@@ -47,12 +47,14 @@ _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 class SentenceGuide:
     """The guide of one story; see `writers.base.Guide`. `prompt`: the request, so that the story does not say it again.
 
-    `seed` decides the length that is aimed at, and which first words are given.
+    `seed` decides the length that is aimed at, and which first words are given. `events`: words that sentences are to
+    begin with, one after the other over the story.
     """
 
     spec: StorySpec
     seed: int
     prompt: str = ""
+    events: tuple[str, ...] = ()
     tries: int = 5
 
     def judge(self, text: str, tries: int) -> str:
@@ -70,7 +72,7 @@ class SentenceGuide:
         return self._sentence(prose, last) or self._order(prose) or (self._strange(last) if tries < 2 else "")
 
     def lead(self, text: str, given: Sequence[str], tries: int) -> str | None:
-        """First words: of the ending when it is due, of a clue or a name whose turn has come, or of a new attempt.
+        """First words: of the ending, an event, a clue or a name whose turn has come, or of a new attempt.
 
         A quotation that stays open is closed.
         """
@@ -89,6 +91,9 @@ class SentenceGuide:
         count = len(prose.words)
         if not closed and not left and count >= self.target - CLOSING:
             return "\n\n" + self._pick(table("bridges")["closings"], tries)
+        events = [words for words in self.events if words not in given]
+        if events and not closed and count >= self._happening(events[0]):
+            return " " + events[0]
         if left and count >= self._due(left[0]):
             return " " + self._meeting(left[0], prose, tries)
         if self._mute(prose):
@@ -110,7 +115,9 @@ class SentenceGuide:
         """The content words of what the story is about and of what has to occur."""
         spec = self.spec
         return content(
-            " ".join((spec.topic, spec.setting, *spec.clues, *(f"{c.name} {c.role}" for c in spec.characters)))
+            " ".join(
+                (spec.topic, spec.setting, *spec.clues, *(f"{c.name} {c.role}" for c in spec.characters), *self.events)
+            )
         )
 
     @cached_property
@@ -125,6 +132,10 @@ class SentenceGuide:
     def _due(self, item: str) -> float:
         """The words after which something that is still missing is brought in."""
         return (self.target - CLOSING) * (self._items.index(item) + 0.5) / len(self._items)
+
+    def _happening(self, words: str) -> float:
+        """The words after which an event of the story comes."""
+        return (self.target - CLOSING) * (self.events.index(words) + 0.4) / len(self.events)
 
     def _missing(self, prose: Prose) -> list[str]:
         english = self.spec.english

@@ -18,6 +18,7 @@ from foreword.stories.resources import table
 DASHES = "-–—"
 _RANGE = re.compile(rf"(\d+)\s*(?:[{DASHES}]|to)\s*(\d+)")
 _AROUND = re.compile(r"(\d+)\s*(?:\+/-|\+-|±)\s*(\d+)\s*(%?)")
+_A_LETTER = re.compile(r"[^\W_]")
 AROUND = 10
 """A single number of words means this many percent more or less."""
 
@@ -45,11 +46,15 @@ class Range(Settings):
         text = str(value).replace(",", "").replace("words", "").strip() if isinstance(value, str | int) else None
         if text is None:
             return value
+        if isinstance(value, str) and re.fullmatch(r"\d{2,3},\d{3}", value.strip()):
+            raise ValueError(f"is '{value.strip()}' a range? write it as {value.strip().replace(',', '-')}")
         if between := _RANGE.fullmatch(text):
             return {"min": int(between[1]), "max": int(between[2])}
         around = _AROUND.fullmatch(text if "+" in text or "±" in text else f"{text} +- {AROUND}%")
         if around is None:
             raise ValueError("give a number, a range such as 300-500, or such as 400 +- 50")
+        if around[3] and int(around[2]) > 100:
+            raise ValueError(f"{around[2]}% more or less leaves no least number: give at most 100%")
         middle = int(around[1])
         away = middle * int(around[2]) // 100 if around[3] else int(around[2])
         return {"min": max(1, middle - away), "max": middle + away}
@@ -60,6 +65,13 @@ class Character(Settings):
 
     name: str = Field(min_length=1)
     role: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _has_a_letter(cls, value: str) -> str:
+        if not _A_LETTER.search(value):
+            raise ValueError("a name needs a letter")
+        return " ".join(value.split())
 
     @model_validator(mode="before")
     @classmethod
@@ -120,7 +132,7 @@ class StorySpec(Settings):
     @field_validator("topic")
     @classmethod
     def _says_something(cls, value: str) -> str:
-        if not re.search(r"\w", value):
+        if not _A_LETTER.search(value):
             raise ValueError("a topic needs a word")
         return value
 
@@ -129,7 +141,7 @@ class StorySpec(Settings):
     def _no_empty(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         values = tuple(" ".join(value.split()) for value in values)
         for place, value in enumerate(values, 1):
-            if not re.search(r"\w", value):
+            if not _A_LETTER.search(value):
                 raise ValueError(f"number {place} is empty: give at least one word, or take it out")
         return values
 

@@ -32,9 +32,10 @@ class Brief:
     """A request on its way to a writer. Steps change it; `render` makes the prompt.
 
     `first`: sentences before the task; `task`: what is to be written; `details`: what is known of the story;
-    `rules`: the constraints' clauses; `last`: sentences after them. `lead`: words that the story begins with.
-    `planned`: it is written in parts, from a plan. `stepwise`: a sentence at a time, each checked as soon as it ends.
-    `several`: so many stories in one answer.
+    `rules`: the constraints' clauses; `last`: sentences after them. `lead`: words that the story begins with;
+    `events`: words that sentences further on begin with, where it is written a sentence at a time. `planned`: it is
+    written in parts, from a plan. `stepwise`: a sentence at a time, each checked as soon as it ends. `several`: so many
+    stories in one answer.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Brief:
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     lead: str = ""
+    events: tuple[str, ...] = ()
     planned: bool = False
     stepwise: bool = False
     several: int = 1

@@ -8,14 +8,18 @@ from foreword.stories.approaches.base import Brief, Step, Turn, cover
 from foreword.stories.resources import table
 from foreword.stories.spec import StorySpec
 
+EVENTS = 2
+"""So many things happen in a story."""
+
 
 class Varied(Step):
     """Who, what happens, where, theme, opening, narrator, culture and genre are drawn for each story.
 
     All values of a list come before any comes again. After Finke et al. 2025, Parameterized Synthetic Text Generation
     with SimpleStories. The spec goes first: its own characters, setting and moral stay. The opening also gives the
-    story's first words, with the hero in them, which a small model is made to begin with; they are counted as given
-    (`Story.given`).
+    story's first words, with the hero in them, which a small model is made to begin with, and beside `stepwise` the two
+    things that happen begin sentences of it, since a small model does not make them happen when it is told to. All
+    these words are counted as given (`Story.given`).
     """
 
     name = "varied"
@@ -24,8 +28,8 @@ class Varied(Step):
         """Add what was drawn."""
         lists = table("attributes")
 
-        def draw(name: str) -> str:
-            return cover(lists[name], turn.number, turn.seed, name)
+        def draw(name: str, number: int = turn.number) -> str:
+            return cover(lists[name], number, turn.seed, name)
 
         hero, more = spec.characters[0].name if spec.characters else "", []
         if not hero:
@@ -33,11 +37,13 @@ class Varied(Step):
             hero = f"{name} the {what}"
             more.append(f"The main character is {hero}.")
         more += [f"It is {draw('genres')}.", f"{draw('narrators')}", f"It has a touch of {draw('cultures')}."]
-        more.append(f"In it, {draw('events')}.")
+        events = [draw("events", EVENTS * turn.number + i).partition(" > ") for i in range(EVENTS)]
+        more.append(f"In it, {' and '.join(what for what, _, _ in events)}.")
         if not spec.setting:
             more.append(f"It takes place {draw('settings')}.")
         if not spec.moral:
             more.append(f"It shows that {draw('themes')}.")
         kind, _, lead = draw("openings").partition(" > ")
         details = (*brief.details, *more, f"It begins with {kind}.")
-        return replace(brief, details=details, lead=lead.format(hero=hero))
+        begun = tuple(words for _, _, words in events)
+        return replace(brief, details=details, lead=lead.format(hero=hero), events=begun)

@@ -33,7 +33,8 @@ class Characters(Constraint):
         """The first place of each name is the evidence."""
         evidence, missing = [], []
         for who in self.characters:
-            pattern = rf"(?<!\w){re.escape(who.name)}(?!\w)"
+            name = r"\s+".join(re.escape(part).replace("'", "['’]") for part in who.name.replace("’", "'").split())
+            pattern = rf"(?<!\w){name}(?!\w)"
             match = re.search(pattern, prose.text, re.IGNORECASE if lenient else 0)
             if match is None:
                 missing.append(who.name)

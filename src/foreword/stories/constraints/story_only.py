@@ -12,6 +12,7 @@ from foreword.stories.readings import PREFACE
 from foreword.stories.spec import StorySpec
 from foreword.stories.story import Span
 
+TALK = "talk about the story"
 _SIGNS = {
     "a list": re.compile(r"^[ \t]*(?:[-*•][ \t]+|\d{1,2}[.)][ \t]+)\S.*$", re.MULTILINE),
     "a heading": re.compile(
@@ -19,10 +20,10 @@ _SIGNS = {
     ),
     "markup": re.compile(r"\*\*|```|</?[a-z]+[^>\n]{0,40}>|<\|"),
     "a preface": PREFACE,
-    "talk about the story": re.compile(
+    TALK: re.compile(
         r"\b(?:this (?:story|tale) (?:is|has|teaches|shows|includes|was)|i hope (?:you|this)|word count|in this story|"
-        r"the (?:story|tale) (?:ends|ended|begins|began|starts|started|has|had|is|was|should|teaches|includes)\b|"
-        r"\d+[ -](?:to[ -]\d+[ -])?words|(?:happy|quiet) ending|the moral of (?:the|this) story|as an ai|"
+        r"the (?:story|tale) (?:ends|begins|starts|has|is|should|teaches|includes)\b|"
+        r"(?<!had )\b\d+[ -](?:to[ -]\d+[ -])?words|(?:happy|quiet) ending|the moral of (?:the|this) story|as an ai|"
         r"let me know if|feel free to|"
         r"(?:write|writing|tell you|telling you) (?:you )?(?:a|this) (?:\w+ ){0,3}(?:story|tale) (?:about|of|with)|"
         r"the reader|the author|\d+-year-old children)\b[^.!?\n]*[.!?]?",
@@ -32,8 +33,12 @@ _SIGNS = {
 
 
 def signs(text: str) -> tuple[Span, ...]:
-    """What is no part of a story: headings, lists, markup, a preface, and talk about it."""
-    return tuple(Span(*m.span(), m.group(), what) for what, pattern in _SIGNS.items() for m in pattern.finditer(text))
+    """What is no part of a story: headings, lists, markup, a preface, and talk about it that nobody in it says."""
+    said = [(one.start, one.end) for one in Prose(text).quoted]
+    found = (Span(*m.span(), m.group(), what) for what, pattern in _SIGNS.items() for m in pattern.finditer(text))
+    return tuple(
+        span for span in found if span.what != TALK or not any(start <= span.start < end for start, end in said)
+    )
 
 
 @dataclass(frozen=True)

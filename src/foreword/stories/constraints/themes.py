@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Themes(Constraint):
-    """No word of a listed theme (`data/themes.yaml`) occurs, in any form; leniently, no grave one.
+    """No word of a listed theme (`data/themes.yaml`) occurs, nor a form of one; leniently, no grave one.
 
     A list finds words, not meanings: what it says is "no listed theme found", never that a story is safe. Which themes
     count depends on the age; `allow` of the spec takes out themes, or single words.
@@ -58,7 +58,7 @@ class Themes(Constraint):
             Span(span.start, span.end, span.text, entry.theme)
             for entry in self.entries
             if entry.grave or not lenient
-            for span in entry.phrase.places(prose)
+            for span in entry.phrase.places(prose, own=True)
         ]
         if not found:
             return Finding(True, 1.0, "no listed theme found")

@@ -8,6 +8,7 @@ A word's *bases* are every base form it could have come from; two words are the 
 - `-ed` and `-ing` come from the stem: after a doubled consonant from the single one (running, run); after
   one vowel and one consonant from the stem with `e` (hoping, hope, never hop); else from both (dancing, talking)
 - `-er` and `-est` in the same way, but only from an adjective that is listed (a "lover" is no form of "love")
+- `-men` comes from `-man`, `-children` from `-child`
 - a stem must hold a vowel, so that "king" and "red" stay whole
 - what is irregular stands in `data/irregular.yaml`, with the words that only look like forms (morning, hundred)
 
@@ -23,14 +24,17 @@ from functools import cache
 
 from foreword.stories.resources import table
 
+INVISIBLE = "\u00ad\u200b-\u200d\u2060\ufeff"
+"""What may stand inside of a word and is not seen: the soft hyphen, spaces and joiners of no width."""
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
 _VOWEL = re.compile(r"[aeiouy]")
 _SHORT = re.compile(r"^[^aeiou]*[aeiouy][^aeiouwxy]$")
 _DOUBLED = re.compile(r"([b-df-hj-np-tv-z])\1$")
 
 
 def fold(word: str) -> str:
-    """Letters of one form: composed, caseless, with the straight apostrophe."""
-    return unicodedata.normalize("NFC", word).casefold().replace("’", "'")
+    """Letters of one form: composed, caseless, with the straight apostrophe and nothing unseen."""
+    return unicodedata.normalize("NFC", _UNSEEN.sub("", word)).casefold().replace("’", "'")
 
 
 @cache
@@ -56,6 +60,10 @@ def _stems(word: str) -> set[str]:
     found: set[str] = set()
     if word.endswith("s"):
         found |= _plural(word)
+    if word.endswith("men") and len(word) > 4:
+        found.add(word[:-3] + "man")
+    if word.endswith("children"):
+        found.add(word[:-3])
     for suffix in ("ed", "ing"):
         if word.endswith(suffix):
             found |= _verbal(suffix, word)

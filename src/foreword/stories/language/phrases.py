@@ -30,9 +30,9 @@ def same(one: str, other: str, english: bool) -> bool:
 class Phrase:
     """A clue or a word list's entry.
 
-    `words`: all of it, folded. `content`: those that count (all, where none does). `head`: the last of them before a
-    preposition, a conjunction or a relative: the dog of "a dog with a red ball". For other languages than English all
-    words count and the head is the last one.
+    `words`: all of it, folded, at hyphens apart. `content`: those that count (all, where none does). `head`: the
+    last of them before a preposition, a conjunction or a relative: the dog of "a dog with a red ball". For other
+    languages than English all words count and the head is the last one.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Phrase:
     @classmethod
     def of(cls, text: str, english: bool = True) -> Phrase:
         """The phrase that `text` is; it needs at least one word."""
-        words = tuple(word.folded for word in Prose(text).words)
+        words = tuple(word.folded for word in Prose(text).parts)
         if not english:
             return cls(text, words, words, words[-1], english)
         content = tuple(dict.fromkeys(word for word in words if word not in SMALL)) or words
@@ -55,16 +55,19 @@ class Phrase:
             head = word if word in content else head
         return cls(text, words, content, head, english)
 
-    def places(self, prose: Prose) -> tuple[Span, ...]:
-        """Where all its words stand one behind the other, in any form."""
+    def places(self, prose: Prose, *, own: bool = False) -> tuple[Span, ...]:
+        """Where all its words stand one behind the other, in any form; `own` as in `Prose.find`."""
         found = []
-        for first in prose.find(self.words[0], english=self.english):
-            number = bisect_left(prose.words, first.start, key=lambda word: word.start)
-            run = prose.words[number : number + len(self.words)]
+        for first in prose.find(self.words[0], english=self.english, own=own):
+            number = bisect_left(prose.parts, first.start, key=lambda word: word.start)
+            run = prose.parts[number : number + len(self.words)]
             pairs = zip(self.words, run, strict=False)
-            if len(run) == len(self.words) and all(same(a, b.folded, self.english) for a, b in pairs):
+            if len(run) == len(self.words) and all(self._is(a, b.folded, own) for a, b in pairs):
                 found.append(_span(prose, run, self.text))
         return tuple(found)
+
+    def _is(self, mine: str, other: str, own: bool) -> bool:
+        return mine in bases(other) if own and self.english else same(mine, other, self.english)
 
     def together(self, prose: Prose) -> tuple[Span, ...]:
         """The parts of sentences in which all its content words stand, in any order and form."""

@@ -7,10 +7,16 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
-from foreword.stories.language.lemmas import bases, fold
+from foreword.stories.language.lemmas import INVISIBLE, bases, fold
 from foreword.stories.story import Span
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u093c"
+    "\u093e-\u094f\u0951-\u0957\u0962\u0963\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+"""Accents, vowel signs and points that follow their letter."""
+_LETTERS = rf"[^\W_][{_MARKS}{INVISIBLE}]*"
+_WORD = re.compile(rf"(?:{_LETTERS})+(?:['’-](?:{_LETTERS})+)*")
 _ENDS = ".!?…。！？"
 _CLOSERS = "\"'”’»)]*_"
 _BREAK = re.compile(rf"(?:[{re.escape(_ENDS)}]+[{re.escape(_CLOSERS)}]*(?=\s|$))|\n[ \t]*\n")
@@ -46,6 +52,17 @@ class Prose:
         return tuple(Word(m.group(), fold(m.group()), *m.span()) for m in _WORD.finditer(self.text))
 
     @cached_property
+    def parts(self) -> tuple[Word, ...]:
+        """As `words`, but a word with hyphens is several: what a phrase is looked for among."""
+        found = []
+        for word in self.words:
+            start = word.start
+            for piece in word.text.split("-"):
+                found.append(Word(piece, fold(piece), start, start + len(piece)))
+                start += len(piece) + 1
+        return tuple(found)
+
+    @cached_property
     def sentences(self) -> tuple[Span, ...]:
         """All sentences, without the white space around them."""
         found, begin = [], 0
@@ -73,19 +90,23 @@ class Prose:
 
     @cached_property
     def by_base(self) -> dict[str, tuple[int, ...]]:
-        """The numbers of the words that may be forms of each base form."""
+        """The numbers of the parts that may be forms of each base form."""
         found: dict[str, list[int]] = {}
-        for number, word in enumerate(self.words):
+        for number, word in enumerate(self.parts):
             for base in bases(word.folded):
                 found.setdefault(base, []).append(number)
         return {base: tuple(numbers) for base, numbers in found.items()}
 
-    def find(self, word: str, *, english: bool = True) -> tuple[Word, ...]:
-        """Where a folded word stands: in any form, in English; else letter by letter."""
+    def find(self, word: str, *, english: bool = True, own: bool = False) -> tuple[Word, ...]:
+        """Where a folded word without hyphens stands: in any form, in English; else letter by letter.
+
+        `own`: its own forms alone, as "wounds" is one of "wound", and "wind" is not, though both may come from "wind".
+        """
         if not english:
-            return tuple(one for one in self.words if one.folded == word)
-        numbers = {number for base in bases(word) for number in self.by_base.get(base, ())}
-        return tuple(self.words[number] for number in sorted(numbers))
+            return tuple(one for one in self.parts if one.folded == word)
+        wanted = {word} if own else bases(word)
+        numbers = {number for base in wanted for number in self.by_base.get(base, ())}
+        return tuple(self.parts[number] for number in sorted(numbers))
 
     def words_of(self, span: Span) -> tuple[Word, ...]:
         """The words inside a span."""
