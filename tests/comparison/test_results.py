@@ -55,6 +55,22 @@ def test_a_run_counts_once(tmp_path):
     assert "a copy of" in found.gaps[0] and "with other answers, as" in found.gaps[1]
 
 
+def test_a_setting_that_came_later_makes_no_other_recipe(tmp_path):
+    old, new = record(answers(1), 0), record(answers(1), 1)
+    old["config"] = {"method": {"name": "x"}, "training": {"learning_rate": 0.1}, "seed": 0}
+    new["config"] = {
+        "method": {"name": "x", "places": None},
+        "training": {"learning_rate": 0.1, "compile": False},
+        "seed": 1,
+    }
+    write(tmp_path, "a-seed0", old)
+    write(tmp_path, "a-seed1", new)
+    assert len({run.recipe for run in read([tmp_path]).runs}) == 1
+    new["config"]["training"]["compile"] = True
+    write(tmp_path, "a-seed1", new)
+    assert len({run.recipe for run in read([tmp_path]).runs}) == 2
+
+
 def test_any_bytes_are_an_answer_and_never_a_crash(tmp_path):
     for k, text in enumerate(["", "null", "[" * 100_000, "\x00", '{"schema": {}}', "3"]):
         (tmp_path / f"{k}.json").write_text(text, encoding="utf-8")

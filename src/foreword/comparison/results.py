@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from foreword.config import TrainingConfig
 from foreword.data.dataset import canonical
 from foreword.errors import DataError
 
@@ -40,10 +41,19 @@ class Run:
         return str(self.record["task"]), str(self.record["kind"])
 
     @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Its settings, with the defaults of today for those of training that came after it."""
+        config = dict(self.record["config"])
+        training = config.get("training")
+        if isinstance(training, Mapping):
+            config["training"] = {**TrainingConfig().model_dump(mode="json"), **training}
+        return config
+
+    @cached_property
     def recipe(self) -> str:
-        """The resolved settings without the seed, and without what changes no number."""
-        config = {k: v for k, v in self.record["config"].items() if k not in ("seed", "output", "threads")}
-        return canonical([config, self.record.get("backbone_fingerprint")])
+        """The resolved settings without the seed, without what changes no number, and without what is not set."""
+        config = {k: v for k, v in self.config.items() if k not in ("seed", "output", "threads")}
+        return canonical([_set(config), self.record.get("backbone_fingerprint")])
 
     @property
     def schema(self) -> int:
@@ -187,13 +197,20 @@ def _distinct(runs: Sequence[Run], gaps: Sequence[str]) -> tuple[tuple[Run, ...]
     return tuple(kept.values()), tuple(told)
 
 
+def _set(values: Any) -> Any:
+    """Plain data without its Nones: a version that had no such field wrote none."""
+    if isinstance(values, Mapping):
+        return {name: _set(value) for name, value in values.items() if value is not None}
+    return [_set(one) for one in values] if isinstance(values, list) else values
+
+
 def _answers(run: Run) -> list[Any]:
     return [run.part(split).get("predictions") for split in ("validation", "test")]
 
 
 def differing(runs: Sequence[Run]) -> Iterator[tuple[str, list[Any]]]:
     """The settings, by dotted name, in which the runs differ, seeds aside; each with its values in order."""
-    flat = [dict(_flat(run.record["config"])) for run in runs]
+    flat = [dict(_flat(run.config)) for run in runs]
     names = dict.fromkeys(name for one in flat for name in one)
     for name in names:
         values = [one.get(name) for one in flat]

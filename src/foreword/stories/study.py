@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 
 from foreword.errors import ConfigError, DataError, ForewordError
 from foreword.stories import spec as specs
+from foreword.stories.checking import check
 from foreword.stories.consistency import require_consistent
 from foreword.stories.resources import FOLDER
 from foreword.stories.runlog import LOG
@@ -184,6 +185,7 @@ def _known(unit: Unit, writer: Writer, n: int, seed: int) -> dict[int, Story] | 
 
 
 def _read(folder: Path, label: str, name: str, spec: StorySpec) -> Iterator[Made]:
+    """The stories of a unit, each checked by the rules of today, which may be others than those of its log."""
     log = folder / label / name / LOG
     if not log.exists():
         return
@@ -199,12 +201,14 @@ def _read(folder: Path, label: str, name: str, spec: StorySpec) -> Iterator[Made
     for number, values in sorted(last.items()):
         first = raw[number]
         story = Story.from_dict(values)
-        yield Made(label, name, spec, number, story, first["text"], tuple(first["failed"]), first["passed"], writer)
+        story = replace(story, checks=check(story.text, spec))
+        drafted = replace(story, text=first["text"], checks=check(first["text"], spec))
+        yield Made(label, name, spec, number, story, drafted.text, tuple(drafted.failed), drafted.passed, writer)
 
 
 def _events(log: Path) -> Iterator[dict[str, Any]]:
     """The lines of a log; one that was cut off by an end is left out."""
-    for line in log.read_text(encoding="utf-8").split("\n"):
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             yield json.loads(line)
         except ValueError:
