@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from foreword.cli.main import app
 from foreword.serving import demo
+from foreword.serving.cards import scan
 from foreword.serving.run import backbone_for
 from support.folders import model_folder
 
@@ -107,13 +108,13 @@ def test_mistakes_are_told(arguments, match, monkeypatch):
 
 
 def test_the_backbone_is_that_of_all_forewords(folder, tmp_path):
-    assert backbone_for(folder / "forewords", None).family == "llama"
+    assert backbone_for(scan(folder / "forewords"), None).family == "llama"
     save(judge("bert", "v2-random"), tmp_path, "one")
     save(judge("distilbert", "v2-random"), tmp_path, "two")
     with pytest.raises(Exception, match="forewords for bert, distilbert, and a server has one"):
-        backbone_for(tmp_path, None)
+        backbone_for(scan(tmp_path), None)
     with pytest.raises(Exception, match="no foreword"):
-        backbone_for(folder / "model", None)
+        backbone_for(scan(folder / "model"), None)
 
 
 def test_the_demo_makes_hard_prompts_and_trains_nothing(folder, tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def serve(
     from foreword.errors import ConfigError
 
     _require("fastapi", "uvicorn", "prometheus_client")
-    from foreword.serving import run
+    from foreword.serving import cards, run
     from foreword.serving.limits import MIB, Limits
 
     keys = [key.strip() for key in os.environ.get(KEY, "").split(",") if key.strip()]
@@ -62,14 +62,25 @@ def serve(
         queue=queue,
         grace_seconds=grace,
     )
+    found: cards.Found | None = None
     if folder is None:
         from foreword.serving.demo import make
 
         folder, made = make(backbone)
     else:
-        made = run.backbone_for(folder, backbone)
+        found = cards.scan(folder)
+        made = run.backbone_for(found, backbone)
     run.serve(
-        folder, made, host, port, keys, limits, pinned=pin or (), runtime_loading=runtime_loading, started=_started
+        folder,
+        made,
+        host,
+        port,
+        keys,
+        limits,
+        pinned=pin or (),
+        runtime_loading=runtime_loading,
+        found=found,
+        started=_started,
     )
 
 

@@ -35,13 +35,12 @@ def check_host(host: str, keys: Sequence[str], open_: bool) -> None:
         )
 
 
-def backbone_for(root: Path, name: str | None) -> Backbone:
-    """The backbone called `name`, or the one that all forewords of the folder are for.
+def backbone_for(found: cards.Found, name: str | None) -> Backbone:
+    """The backbone called `name`, or the one that all forewords that were found are for.
 
     **Raises** `ConfigError` where there are several, or none.
     """
     if name is None:
-        found = cards.scan(root)
         names = sorted({card.backbone for card in found.cards.values()})
         if len(names) != 1:
             what = f"forewords for {', '.join(names)}" if names else "no foreword"
@@ -120,13 +119,16 @@ def serve(
     *,
     pinned: Sequence[str] = (),
     runtime_loading: bool = False,
+    found: cards.Found | None = None,
     started: Callable[[str, Service], None] = lambda url, service: None,
 ) -> None:
     """Serve the forewords below `root` until a signal comes. `started` is told the address.
 
+    `found`: what a scan of `root` has found already.
+
     **Raises** `ForewordError` where the port cannot be had, or a pinned foreword is not there.
     """
-    service = Service(root, Bank(backbone), limits, pinned)
+    service = Service(root, Bank(backbone), limits, pinned, found)
     app = make_app(service, keys, runtime_loading=runtime_loading, local=host in LOOPBACK)
     config = configured(app, limits, host, port)
     server = Server(config, service, lambda url: started(url, service))

@@ -21,6 +21,7 @@ from foreword.errors import ForewordError
 from foreword.evaluation.spotting import span_of, tags_of
 from foreword.readouts.lm import LanguageModel
 from foreword.serving import prompts
+from foreword.serving.cards import Found
 from foreword.serving.engine import Engine
 from foreword.serving.limits import Limits
 from foreword.serving.metrics import Metrics
@@ -84,10 +85,12 @@ class Stream:
 class Service:
     """Everything behind the HTTP interface. `start` and `stop` are called on the event loop that requests run on."""
 
-    def __init__(self, root: Path, bank: Bank, limits: Limits, pinned: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, bank: Bank, limits: Limits, pinned: Sequence[str] = (), found: Found | None = None
+    ) -> None:
         self.limits, self.metrics, self.bank = limits, Metrics(), bank
         self.engine = Engine(bank, limits, self.metrics)
-        self.store = Store(root, bank, limits.resident_bytes, self.metrics, self.engine.forget)
+        self.store = Store(root, bank, limits.resident_bytes, self.metrics, self.engine.forget, found)
         if "parts" not in bank.backbone.refusals:
             _ = bank.backbone.anatomy  # seen in a run of the model, which must be the only one at the time
         self.failure: ForewordError | None = None

@@ -35,17 +35,23 @@ ROOM_SECONDS = 30.0
 class Store:
     """Forewords by name, over the backbone of `bank`. `limit`: bytes of those that are in memory.
 
-    `remove` takes a key out of the bank, when no pass is using it.
+    `remove` takes a key out of the bank, when no pass is using it. `found`: what a scan of `root` has found already.
 
     **Raises** `ArtifactError` where `root` is no folder.
     """
 
     def __init__(
-        self, root: Path, bank: Bank, limit: int, metrics: Metrics, remove: Callable[[str], None] | None = None
+        self,
+        root: Path,
+        bank: Bank,
+        limit: int,
+        metrics: Metrics,
+        remove: Callable[[str], None] | None = None,
+        found: cards.Found | None = None,
     ) -> None:
         self.root, self.bank, self.limit, self.metrics = root, bank, limit, metrics
         self._remove = bank.remove if remove is None else remove
-        self._found = cards.scan(root)
+        self._found = cards.scan(root) if found is None else found
         for name, card in list(self.cards.items()):
             if card.fingerprint != bank.backbone.fingerprint:
                 self._refuse(name, f"it was made for {card.backbone}, another model than the one that is served")
