@@ -72,8 +72,8 @@ def test_an_end_of_a_style_is_no_crash(story, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--html", "folder"), "--html is a folder"),
-        (("--markdown", "file/x.md"), "--markdown cannot be written"),
+        (("--html", "folder"), "--html names a folder"),
+        (("--markdown", "file/x.md"), "cannot write --markdown"),
         (("--markdown", "x", "--html", "./x"), "--html and --markdown are the same place"),
         (("--output", "x", "--html", "x"), "--html and the run's folder are the same place"),
     ],
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_ours_is_told(story, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--result", "folder"), "--result is a folder"), (("--markdown", "page.md"), "no place for the tables"),
+    [(("--result", "folder"), "--result names a folder"), (("--markdown", "page.md"), "no place for the tables"),
      (("--texts", "x", "--result", "x"), "are the same place")],
 )  # fmt: skip
 def test_targets_of_a_study_are_told_before_a_story_is_written(story, options, message):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from foreword.cli.targets import require_targets
 
 if TYPE_CHECKING:
     from foreword.inspection import Ensemble, Inspection, Likeness, Subject
@@ -50,7 +51,7 @@ def inspect(
     from foreword.errors import ConfigError
 
     _check(artifact, minimal, ensemble)
-    _check_files(html, result)
+    require_targets(html=html, result=result)
     for one in artifact:
         read(one)  # a broken artifact is told before anything else is loaded
     asked = (data, parse_columns(column or []), seed)
@@ -89,18 +90,6 @@ def _check(artifacts: Sequence[Path], minimal: Path | None, ensemble: bool) -> N
         raise ConfigError("--minimal is of one foreword", do="name one, or leave --minimal out")
     if minimal is not None and minimal.exists() and (not minimal.is_dir() or any(minimal.iterdir())):
         raise ArtifactError(f"there is something already: {minimal}", do="name a new folder by --minimal")
-
-
-def _check_files(*files: Path | None) -> None:
-    from foreword.errors import ConfigError
-
-    for file in files:
-        if file is not None and file.is_dir():
-            raise ConfigError("a file is to be written, and this is a folder", where=str(file), do="name a file in it")
-        if file is not None:
-            above = next(place for place in file.absolute().parents if place.exists())
-            if not above.is_dir() or not os.access(above, os.W_OK):
-                raise ConfigError("nothing can be written there", where=str(file), do="name a file somewhere else")
 
 
 def _load(artifacts: Sequence[Path]) -> list[Foreword]:

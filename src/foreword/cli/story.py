@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foreword.cli import story_measures, story_run, story_study
+from foreword.cli.targets import require_targets
 
 if TYPE_CHECKING:
     from foreword.stories import Story, StorySpec, Verdict, Written
@@ -112,7 +113,7 @@ def write(
     _require_use(endpoint, key_env=key_env, timeout=timeout, max_requests=max_requests, max_tokens=max_tokens)
     _before(wanted, approach, endpoint)
     story_measures.require_style(style_prompt, strength, model=model, endpoint=endpoint)
-    story_run.require_targets(output, markdown=markdown, html=html)
+    require_targets(output, markdown=markdown, html=html)
     with story_run.interruptible():
         if style_prompt is not None:
             writer: Writer = story_measures.style_writer(style_prompt, strength, _set(local))

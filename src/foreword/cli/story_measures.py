@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foreword.cli import story_run
+from foreword.cli.targets import require_targets
 
 if TYPE_CHECKING:
     from foreword.stories.diversity import Comparison
@@ -44,7 +45,7 @@ def compare(
     from foreword.stories.diversity import report
     from foreword.whole import put
 
-    story_run.require_targets(markdown=markdown, html=html, result=result)
+    require_targets(markdown=markdown, html=html, result=result)
     grouped = diversity.by_approach(diversity.read(places))
     with _Bar("approaches", len(grouped)) as bar:
         embed = None if no_model else _embedder(model)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foreword.cli import story_run
+from foreword.cli.targets import require_targets
 
 if TYPE_CHECKING:
     from foreword.stories.study import Made, Unit
@@ -89,7 +90,7 @@ def study(
 
 def _require_targets(output: Path, name: str, stories: bool, *, markdown: Path | None, **others: Path | None) -> None:
     """**Raises** `ConfigError` for files that could not be written at the end, and a page without its marks."""
-    story_run.require_targets(output, markdown=markdown, **others)
+    require_targets(output, markdown=markdown, **others)
     if markdown is not None:
         for one in (name, f"{name} stories") if stories else (name,):
             _placed(markdown, one, "")

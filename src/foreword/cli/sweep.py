@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreword.cli.targets import require_targets
+
 if TYPE_CHECKING:
     from foreword.cli.render import Bar
     from foreword.sweep.checking import Checked
@@ -37,7 +39,6 @@ def sweep(
 ) -> None:
     """Try many configurations: random or grid, successive halving, the winner by validation, and what mattered."""
     from foreword.cli import render
-    from foreword.errors import ConfigError
     from foreword.sweep import checking, page
     from foreword.sweep import spec as specs
     from foreword.sweep.run import run
@@ -49,8 +50,7 @@ def sweep(
     if dry_run:
         _list(found, checking.check(found), as_json)
         return
-    if result is not None and (result.is_dir() or not result.name):
-        raise ConfigError(f"--result names a folder: {result}", do="give the name of a JSON file")
+    require_targets(result=result)
     folder = output or Path("sweeps") / f"{found.recipe.absolute().parent.name}-{spec.stem}"
     with render.Bar("sweep") as bar:
         made = run(found, folder, resume=resume, overwrite=overwrite, observer=_Watcher(bar, len(found.trials)))

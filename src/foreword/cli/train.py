@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foreword.cli.targets import require_targets
+
 if TYPE_CHECKING:
     from foreword.training.plan import Plan
 
@@ -46,8 +48,7 @@ def train(
     if dry_run:
         _tell_plans(api.plans(runs), several=seeds is not None, as_json=as_json)
         return
-    if result is not None and (result.is_dir() or not result.name):
-        raise ConfigError(f"--result names a folder: {result}", do="give the name of a JSON file")
+    require_targets(result=result)
     where = str(output or run.output or f"runs/{recipe.absolute().parent.name}-{recipe.stem}-seed{{seed}}")
     for name in (where, str(result) if result else "{seed}"):
         if len(runs) > 1 and "{seed}" not in name:
