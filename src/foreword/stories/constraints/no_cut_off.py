@@ -12,7 +12,7 @@ from foreword.stories.language import Prose
 from foreword.stories.spec import StorySpec
 from foreword.stories.story import Span
 
-_WHOLE = re.compile(r"(?:[.!?…。！？][\"'”’»)*_]*|\bthe end\W*)$", re.IGNORECASE)
+_WHOLE = re.compile(r"(?:[.!?…。！？][\"'”’»)*_]*|(?:^|[.!?…\"”’]\s+)the end\W*)$", re.IGNORECASE)
 _FRAGMENT = re.compile(r"\b(?:and|but|or|the|a|an|Mr|Mrs|Dr)$")
 _DRAWN = ("So", "Cf", "Mn")
 """Kinds of characters that a little picture at the end is made of."""
