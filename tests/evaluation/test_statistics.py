@@ -33,6 +33,13 @@ def test_mean_interval_covers_the_mean_as_often_as_it_says():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
 
 
+@pytest.mark.parametrize(("held", "total"), [(0, 1), (20, 20), (3, 17), (160, 320)])
+def test_wilson_is_scipys(held, total):
+    theirs = scipy.stats.binomtest(held, total).proportion_ci(0.95, method="wilson")
+    ours = statistics.wilson(held, total)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+
+
 def test_bootstrap_interval_agrees_with_scipy():
     values = np.random.default_rng(1).exponential(size=80)
     for statistic in (None, np.std):

@@ -62,6 +62,14 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean - half, mean + half, level)
 
 
+def wilson(held: int, total: int) -> Interval:
+    """Wilson's 95% interval (1927) of the share `held` of `total`, which has a width where all or none hold, too."""
+    z = 1.959964
+    middle = (held + z * z / 2) / (total + z * z)
+    half = z / (total + z * z) * math.sqrt(held * (total - held) / total + z * z / 4)
+    return Interval(max(0.0, middle - half), min(1.0, middle + half), 0.95)
+
+
 def bootstrap_interval(
     values: ArrayLike,
     statistic: Callable[[Floats], float] | None = None,

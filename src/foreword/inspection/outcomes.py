@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,13 +23,14 @@ from foreword.evaluation.statistics import (
     bootstrap_interval,
     paired_bootstrap,
     paired_corpus_bootstrap,
+    wilson,
 )
 from foreword.inspection.subject import Subject, Variant
 
 MAX_TOKENS = 16384
 RESAMPLES = 2000
-LEVEL, Z = 0.95, 1.959964
-"""Of intervals, and the normal quantile to it."""
+LEVEL = 0.95
+"""Of intervals."""
 Advance = Callable[[int], None]
 COUNTS = ("right", "predicted", "gold")
 
@@ -111,9 +111,7 @@ def interval_of(outcome: Outcome, seed: int = 0) -> Interval:
     """The score's 95% interval over rows: Wilson's (1927) where a row is right or wrong, else the bootstrap's."""
     values = outcome.values
     if values.ndim == 1 and np.isin(values, (0.0, 1.0)).all():
-        n, share = len(values), float(values.mean())
-        middle, width = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-        return Interval((middle - width) / (1 + Z**2 / n), (middle + width) / (1 + Z**2 / n), LEVEL)
+        return wilson(int(values.sum()), len(values))
     return bootstrap_interval(values, statistic if values.ndim == 2 else None, n=RESAMPLES, seed=seed)
 
 

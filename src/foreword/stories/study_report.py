@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from foreword.errors import DataError
-from foreword.evaluation.statistics import mean_interval
+from foreword.evaluation.statistics import mean_interval, wilson
 from foreword.stories.diversity import corpus, intervals, measures
 from foreword.stories.diversity.corpus import Embed
 from foreword.stories.language import Prose
@@ -261,11 +261,9 @@ def _ratio(values: Sequence[float], base: Sequence[float]) -> Floats:
 
 
 def _wilson(held: int, total: int) -> Floats:
-    """A share of specs with Wilson's interval (1927)."""
-    z = 1.959964
-    middle, half = (held + z * z / 2) / (total + z * z), z / (total + z * z)
-    half *= math.sqrt(held * (total - held) / total + z * z / 4)
-    return {"value": held / total, "low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+    """A share of specs with its interval."""
+    found = wilson(held, total)
+    return {"value": held / total, "low": found.low, "high": found.high}
 
 
 def _percent(one: Floats) -> str:

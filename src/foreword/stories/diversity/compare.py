@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foreword.errors import DataError
+from foreword.evaluation.statistics import wilson
 from foreword.stories.diversity import corpus, intervals, likeness, measures, surface
 from foreword.stories.diversity.corpus import Embed, Sample
-from foreword.stories.diversity.intervals import LEVEL, Difference, Estimate
+from foreword.stories.diversity.intervals import Difference, Estimate
 from foreword.stories.language import Prose
 from foreword.stories.language.reading import grade, known_words, unknown
 from foreword.stories.story import Story
@@ -204,13 +205,9 @@ def _passed(stories: Sequence[Sequence[Story]]) -> dict[str, list[Estimate]]:
 
 def _share(held: int, total: int) -> Estimate:
     """A share with Wilson's interval (1927), and the error of Agresti and Caffo (2000) for differences."""
-    z = 1.959964
-    middle = (held + z * z / 2) / (total + z * z)
-    half = z / (total + z * z) * math.sqrt(held * (total - held) / total + z * z / 4)
     adjusted = (held + 1) / (total + 2)
     error = math.sqrt(adjusted * (1 - adjusted) / (total + 2))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Estimate(held / total, total, error, max(1, total - 1), intervals.Interval(low, high, LEVEL))
+    return Estimate(held / total, total, error, max(1, total - 1), wilson(held, total))
 
 
 def _reading(stories: Sequence[Story]) -> dict[str, float]:
