@@ -5,18 +5,20 @@ import threading
 import time
 
 import pytest
-import torch
 
 from foreword.bank import Bank
+from foreword.errors import ForewordError
 from foreword.serving.limits import Limits
 from foreword.serving.pages.studio import KEPT
-from foreword.serving.pages.writer import Drafts, EngineWriter, Rule
+from foreword.serving.pages.writer import Drafts, EngineWriter
 from foreword.serving.service import Service
 from foreword.stories.writers import Request
 from foreword.stories.writers.base import WriterStopped
-from foreword.stories.writers.local import MARGIN
+from foreword.stories.writers.drawing import Drawing
+from foreword.stories.writers.local import MARGIN, LocalWriter
 
 from .conftest import post
+from .hearing import wait_for
 from .paging import Page, browse, roomy, send, storytelling
 
 SPEC = {"topic": "the sea", "length": "6-12", "clues": "a crab", "approach": "plain", "n": "2", "age": "5"}
@@ -120,7 +122,6 @@ def test_a_foreword_writes_otherwise_than_the_model_and_is_held_meanwhile(studio
         ({"n": "99"}, "from 1 to 8"),
         ({"approach": "nonsense"}, "unknown approach"),
         ({"approach": "several"}, "is not served"),
-        ({"approach": "stepwise"}, "is not served"),
         ({"avoid": "crabs"}, "which is to be avoided"),
     ],
 )
@@ -208,12 +209,73 @@ def test_a_text_is_the_same_alone_and_in_company_and_ends_within_its_words(tmp_p
         writer.write(requests, lambda n, draft: None, lambda n: None)
 
 
-def test_a_rule_keeps_from_ends_and_from_circles():
-    rule = Rule([7, 8], 3, [0], 2.0, 3)
-    logits = torch.tensor([4.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0])
-    first = rule(logits, [])
-    assert first[0] == -torch.inf and first[7] == 0.5 and first[8] == -2.0 and first[1] == 1.0
-    assert rule(logits, [9])[9] == 0.5
-    again = rule(logits, [9, 7, 8])  # 7 8 9 was there
-    assert again[9] == -torch.inf and again[0] == 4.0
-    assert torch.equal(logits[:2], torch.tensor([4.0, 1.0]))
+class Script:
+    """A guide that takes the first attempt at each sentence back, gives words to the second, and ends a long text."""
+
+    tries = 2
+
+    def judge(self, text: str, tries: int) -> str:
+        return "" if tries else "it could be better"
+
+    def lead(self, text: str, given: tuple[str, ...], tries: int) -> str | None:
+        if tries:
+            return " it was"
+        return None if len(text) > 60 else " the story" if text else ""
+
+
+@pytest.fixture
+def every_fourth(monkeypatch):
+    """A sentence ends behind four tokens, whatever a random model writes."""
+    monkeypatch.setattr(Drawing, "_ends", lambda row, text, token: len(row.ids) >= row.settled + 4)
+
+
+@pytest.mark.usefixtures("every_fourth")
+def test_a_guided_text_from_the_engine_is_the_text_of_the_command_line(tmp_path):
+    requests = [
+        Request("Write a story about the good cat.", 3, 5, 30, guide=Script()),
+        Request("Write a story about the sea.", 4, 12, 20, "Once there was a good dog,"),
+        Request("Another one about the film", 5, 2, 30, "It was a good day.", Script()),
+    ]
+    bank = Bank(roomy("llama"))
+    service = Service(tmp_path, bank, Limits())
+    service.engine.start()
+    try:
+        drafts, local, counts, seen = {}, {}, [], Drafts()
+        writer = EngineWriter(service, None, threading.Event(), seen)
+        writer.write(requests, lambda n, draft: drafts.update({n: draft}), counts.append)
+        LocalWriter(bank).write(requests, lambda n, draft: local.update({n: draft}), lambda n: None)
+    finally:
+        service.engine.stop()
+        service.store.close()
+    for number, one in drafts.items():
+        other = local[number]
+        assert (one.text, one.tokens, one.finished, one.given, one.undone) == (
+            other.text, other.tokens, other.finished, other.given, other.undone,
+        )  # fmt: skip
+        assert seen.texts[number] == one.text, "what was told while it was written is what stays"
+    assert drafts[0].undone and drafts[0].given and drafts[0].finished == "end"
+    assert 0 < sum(counts) < sum(draft.tokens for draft in drafts.values())
+
+
+def test_a_guide_that_fails_ends_its_own_text_alone(tmp_path):
+    class Broken(Script):
+        def lead(self, text: str, given: tuple[str, ...], tries: int) -> str | None:
+            raise ValueError("no words")
+
+    requests = [Request("Write a story.", 3, 5, 9, guide=Broken()), Request("Write a story.", 4, 5, 9)]
+    service = Service(tmp_path, Bank(roomy("llama")), Limits())
+    service.engine.start()
+    try:
+        found = {}
+        writer = EngineWriter(service, None, threading.Event(), Drafts())
+        writer.write(requests, lambda n, draft: found.update({n: draft}), lambda n: None)
+        wait_for(lambda: service.engine.idle)
+    finally:
+        service.engine.stop()
+        service.store.close()
+    assert isinstance(found[0], ForewordError) and found[1].text
+
+
+def test_a_story_is_written_sentence_by_sentence(studio):
+    _, page = written(studio[0], approach="stepwise+varied", length="20-40")
+    assert stories(page) == 2 and "the program gave" in page.words

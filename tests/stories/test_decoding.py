@@ -8,7 +8,8 @@ import torch
 from foreword.bank import Bank
 from foreword.batch import Item
 from foreword.stories.writers import Draft, Request
-from foreword.stories.writers.decoding import LIKELY, Decoding, Patient, _row
+from foreword.stories.writers.decoding import Patient, _row
+from foreword.stories.writers.drawing import LIKELY, Drawing
 from foreword.stories.writers.local import LocalWriter
 from support.backbones import shared
 
@@ -48,11 +49,10 @@ class Script:
 def every_third(monkeypatch):
     """A sentence ends behind every third token of a row, whatever a random model writes."""
 
-    def ends(run: Decoding, text: str, token: int) -> bool:
-        row = next(row for row in run.rows if run._text(row) == text)
-        return row.anchor is not None and len(row.ids) > row.anchor.length and len(row.ids) % 3 == 0
+    def ends(row: Drawing, text: str, token: int) -> bool:
+        return len(row.ids) > row.settled and len(row.ids) % 3 == 0
 
-    monkeypatch.setattr(Decoding, "_ends", ends)
+    monkeypatch.setattr(Drawing, "_ends", ends)
 
 
 def written(*requests: Request) -> list[Draft]:
@@ -107,7 +107,7 @@ def test_a_guided_text_does_not_change_its_neighbours():
 
 
 def test_only_likely_tokens_are_drawn(monkeypatch):
-    monkeypatch.setattr("foreword.stories.writers.decoding.LIKELY", 1)
+    monkeypatch.setattr("foreword.stories.writers.drawing.LIKELY", 1)
     found = {}
     LocalWriter(Bank(shared("gpt2")), temperature=5.0).write(
         [Request("the story was good", seed, 4, 9) for seed in range(3)], found.__setitem__, lambda count: None

@@ -6,7 +6,8 @@ import pytest
 
 from foreword.bank import Bank
 from foreword.errors import ConfigError, Unsupported
-from foreword.stories.writers import Draft, Request, decoding
+from foreword.stories.writers import Draft, Request
+from foreword.stories.writers.drawing import Drawing
 from foreword.stories.writers.local import LocalWriter
 from support.backbones import shared
 
@@ -41,23 +42,29 @@ def test_a_text_has_at_least_and_at_most_so_many_tokens():
     assert {draft.finished for draft in ask(writer(), request(1, least=9, most=9))} <= {"length", "end"}
 
 
+def drawn(monkeypatch) -> list[Drawing]:
+    """All texts that are begun from now on."""
+    made: list[Drawing] = []
+    begin = Drawing.__init__
+
+    def begun(text, *args, **kwargs):
+        begin(text, *args, **kwargs)
+        made.append(text)
+
+    monkeypatch.setattr(Drawing, "__init__", begun)
+    return made
+
+
 def test_no_run_of_tokens_comes_twice(monkeypatch):
-    taken: list[list[int]] = []
-    take = decoding.Decoding._take
-
-    def recorded(run, row, token):
-        take(run, row, token)
-        taken[-1 - row].append(token)
-
-    monkeypatch.setattr(decoding.Decoding, "_take", recorded)
+    made = drawn(monkeypatch)
 
     def again(ngram: int) -> int:
-        taken[:] = [[] for _ in range(4)]
+        made.clear()
         ask(
             writer(no_repeat_ngram_size=ngram, temperature=0.05, repetition_penalty=1.0),
             *(request(seed, least=15, most=20) for seed in range(4)),
         )
-        return sum(len(row) - 1 - len(set(zip(row, row[1:], strict=False))) for row in taken)
+        return sum(len(row) - 1 - len(set(zip(row, row[1:], strict=False))) for row in (text.ids for text in made))
 
     assert again(0) > 0
     assert again(2) == 0
@@ -96,21 +103,15 @@ def test_an_interrupt_gives_what_is_there(monkeypatch):
 
 
 def test_the_lead_counts_as_text(monkeypatch):
-    taken: list[int] = []
-    take = decoding.Decoding._take
-
-    def recorded(run, row, token):
-        taken.append(token)
-        take(run, row, token)
-
-    monkeypatch.setattr(decoding.Decoding, "_take", recorded)
+    made = drawn(monkeypatch)
     ask(writer(no_repeat_ngram_size=1, temperature=0.05), request(1, lead=" it was the story", least=15, most=20))
     lead = shared("gpt2").tokenizer(" it was the story", add_special_tokens=False)["input_ids"]
+    [taken] = [text.ids for text in made]
     assert len(taken) == len(set(taken)) and not set(taken) & set(lead)
     monkeypatch.setattr(LocalWriter, "_text_ids", lambda who, text: [5, 6, 7])
-    taken.clear()
+    made.clear()
     ask(writer(no_repeat_ngram_size=1, temperature=0.05), request(1, lead=" it was the story", least=3, most=4))
-    assert taken and not {5, 6, 7} & set(taken)
+    assert made[0].ids and not {5, 6, 7} & set(made[0].ids)
 
 
 def test_a_penalty_makes_tokens_rarer_that_are_there():

@@ -65,6 +65,8 @@ def test_sentences_end_where_they_end():
         '"Why?"',
         "Mia asked.",
     ]
+    text = "A. B. Fox and J. Owl sang. It was I. Then"
+    assert [span.text for span in Prose(text).sentences] == ["A. B. Fox and J. Owl sang.", "It was I.", "Then"]
 
 
 @given(st.text(max_size=200))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -234,9 +234,10 @@ class Decoder:
         tables = [(keys[copies], values[copies]) for keys, values in tables]
         fronts = [None if front is None else (front.keys, front.values) for front in own]
         group.slots.add(behind(tables, fronts), lengths, needs)
+        first = len(group.texts)
         group.texts += texts
         self.metrics.batch(len(jobs), len({job.owner for job in jobs}), 1 - float(rows.batch.mask.float().mean()))
-        self._write(texts, logits[copies])
+        self._write(group, first, logits[copies])
 
     def _front(self, job: Writing) -> Front | None:
         """What stands in front of a request's row, computed once a foreword: its key/values, and its rows' beginning.
@@ -309,19 +310,40 @@ class Decoder:
             )  # fmt: skip
             logits = backbone.logits(hidden[:, -1]).float()
         self.metrics.batch(len(texts), len(set(owners)))
-        self._write(list(texts), logits)
+        self._write(group, 0, logits)
 
-    def _write(self, texts: Sequence[Text], logits: Tensor) -> None:
-        """The next token of each text from `[B, V]` logits; those that end leave."""
+    def _write(self, group: _Group, first: int, logits: Tensor) -> None:
+        """The next token of each text of a group from this one on, from `[B, V]` logits; those that end leave."""
+        texts = group.texts[first:]
         greedy = logits.argmax(-1).tolist()
-        chosen = [
-            text.choose(own) if text.job.options.do_sample else best
-            for text, own, best in zip(texts, logits, greedy, strict=True)
-        ]
-        now, first = perf_counter(), not texts[0].ids
-        for text, token in zip(texts, tokens_of(logits, chosen, [text.job.top for text in texts]), strict=True):
-            (self.metrics.first_token if first else self.metrics.inter_token).observe(now - text.last)
+        chosen = [self._chosen(group, first + row, logits[row], best) for row, best in enumerate(greedy)]
+        ids = [best if own is None else own for own, best in zip(chosen, greedy, strict=True)]
+        tokens = tokens_of(logits, ids, [text.job.top for text in texts])
+        now, begins = perf_counter(), not texts[0].ids
+        for text, token, own in zip(texts, tokens, chosen, strict=True):
+            if text.job.cancelled:
+                continue
+            (self.metrics.first_token if begins else self.metrics.inter_token).observe(now - text.last)
             text.last = now
-            text.take(token)
-        self.metrics.generation_tokens.inc(len(texts))
-        self._leave(lambda text: text.finished is not None)
+            if own is None:
+                text.end("stop")
+            else:
+                text.take(token)
+        self.metrics.generation_tokens.inc(sum(own is not None for own in chosen))
+        self._leave(lambda text: text.finished is not None or text.job.cancelled)
+
+    def _chosen(self, group: _Group, row: int, logits: Tensor, best: int) -> int | None:
+        """The next token of a text, or None where it has ended; what its chooser takes back is gone from its slot."""
+        text = group.texts[row]
+        if text.job.chooser is None and not text.job.options.do_sample:
+            return best
+        try:
+            token, struck = text.choose(logits)
+        except Exception as error:  # what a chooser does is its own text's matter
+            problems.note("a token could not be chosen", error)
+            text.job.tell(error)
+            text.job.cancelled = True
+            return None
+        group.slots.strike(row, struck)
+        text.strike(struck)
+        return token

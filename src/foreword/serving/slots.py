@@ -73,6 +73,11 @@ class Slots:
         if not last:
             self.keys, self.values, self._room = [], [], (0, 0)
 
+    def strike(self, row: int, count: int) -> None:
+        """Take back the last `count` tokens of a text that has them."""
+        if count:
+            self.lengths[row] -= count
+
     def begin(self) -> Tensor:
         """A step: every text gets a place. The bias `[n, 1, 1, S]` that hides what is not a text's own."""
         self.lengths = self.lengths + 1

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,8 +42,17 @@ class Piece:
 
 Event = Piece | Exception
 Tell = Callable[[Event], None]
-Rule = Callable[[Tensor, Sequence[int]], Tensor]
-"""`[V]` logits and the ids so far to `[V]` logits: what is said of the next token before it is drawn."""
+
+
+class Chooser(Protocol):
+    """Chooses the tokens of one text, in the engine's thread."""
+
+    @property
+    def settled(self) -> int:
+        """How many of the tokens will not be taken back."""
+
+    def choose(self, logits: Tensor) -> tuple[int | None, int]:
+        """The next token of `[V]` logits, or None where the text is finished; how many of the last go before it."""
 
 
 @dataclass(eq=False)
@@ -51,8 +60,8 @@ class Writing:
     """A request for `choices` continuations of one row, under a foreword or none.
 
     `tell` is called in the engine's thread, with every piece and with the error that ended it, if one did. `top`: how
-    many of the likeliest tokens are told of each. `cancelled` is set by whoever asked, and ends it. `rule` is for one
-    choice that is sampled, and is called in the engine's thread.
+    many of the likeliest tokens are told of each. `cancelled` is set by whoever asked, and ends it. `chooser`
+    chooses the tokens in place of the `options`, for a request of one choice.
     """
 
     row: Row
@@ -61,7 +70,7 @@ class Writing:
     tell: Tell
     choices: int = 1
     top: int = 0
-    rule: Rule | None = None
+    chooser: Chooser | None = None
     arrived: float = field(default_factory=perf_counter)
     cancelled: bool = False
     begun: bool = False
@@ -91,39 +100,51 @@ class Text:
         self._stopping, self._tokenizer = Stopping(tokenizer, job.options), tokenizer
         self._told, self._held = 0, list[Token]()
 
-    def choose(self, logits: Tensor) -> int:
-        """The next token of `[V]` logits."""
-        if not self.job.options.do_sample:
-            return int(logits.argmax())
-        if self.job.rule is not None:
-            logits = self.job.rule(logits, self.ids)
-        return int(sampling.draw(sampling.shaped(logits[None], self.job.options), [self._chance]))
+    def choose(self, logits: Tensor) -> tuple[int | None, int]:
+        """The next token of `[V]` logits, or None where the text ends; how many of the last are taken back before."""
+        if self.job.chooser is not None:
+            return self.job.chooser.choose(logits)
+        return int(sampling.draw(sampling.shaped(logits[None], self.job.options), [self._chance])), 0
+
+    def strike(self, count: int) -> None:
+        """Take the last tokens back, of which nothing was told."""
+        if count:
+            del self.ids[-count:], self._held[-count:]
 
     def take(self, token: Token) -> None:
         """A token was written: tell what is certain of the text now."""
         self.ids.append(token.id)
         self._held.append(token)
-        self.finished = self._stopping.reason(self.ids)
-        if self.finished is not None:
-            text = self._stopping.finish(self.ids, 0.0, self.finished).text
-            self._tell(text[self._told :])
-        else:
-            text = self._decode(self.ids)
-            certain = min(len(text) - _uncertain(text, self.job.options.stop_strings), self._settled())
-            if certain > self._told:
-                self._tell(text[self._told : certain])
+        reason = self._stopping.reason(self.ids)
+        if reason is not None:
+            self.end(reason)
+            return
+        left = 0 if self.job.chooser is None else len(self.ids) - self.job.chooser.settled
+        ids = self.ids[: len(self.ids) - left]
+        text = self._decode(ids)
+        certain = min(len(text) - _uncertain(text, self.job.options.stop_strings), self._settled(ids))
+        if certain > self._told:
+            self._tell(text[self._told : certain], left)
 
-    def _tell(self, more: str) -> None:
+    def end(self, reason: Reason) -> None:
+        """The text ends with the tokens that it has: tell the rest."""
+        self.finished = reason
+        text = self._stopping.finish(self.ids, 0.0, reason).text
+        self._tell(text[self._told :])
+
+    def _tell(self, more: str, left: int = 0) -> None:
+        """More of the text, with all tokens but the last `left`."""
         self._told += len(more)
-        held, self._held = tuple(self._held), []
+        count = len(self._held) - left
+        held, self._held = tuple(self._held[:count]), self._held[count:]
         self.job.tell(Piece(self.choice, more, held, self.finished))
 
-    def _settled(self) -> int:
+    def _settled(self, ids: Sequence[int]) -> int:
         """How many characters no token can change any more: a run of single bytes is one thing to some tokenizers."""
         run = 0
-        while run < len(self.ids) and _BYTE.fullmatch(str(self._tokenizer.convert_ids_to_tokens(self.ids[-1 - run]))):
+        while run < len(ids) and _BYTE.fullmatch(str(self._tokenizer.convert_ids_to_tokens(ids[-1 - run]))):
             run += 1
-        return len(self._decode(self.ids[:-run])) if run else sys.maxsize
+        return len(self._decode(ids[:-run])) if run else sys.maxsize
 
     def _decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -20,7 +20,7 @@ from foreword.serving.problems import Refusal, refusal_of
 from foreword.serving.residents import Resident
 from foreword.serving.service import Service
 from foreword.stories import Story, StorySpec, Watch, Written
-from foreword.stories.approaches import Approach, Turn, steps
+from foreword.stories.approaches import Approach, steps
 from foreword.stories.consistency import require_consistent
 
 KEPT = 16
@@ -116,7 +116,7 @@ class Studio:
         require_consistent(wanted.spec)
         approach = Approach.parse(wanted.approach, steps)
         if not is_served(approach):
-            what = f"the approach '{approach.name}' is not served: it needs an endpoint, or the command line"
+            what = f"the approach '{approach.name}' is not served: it needs an endpoint"
             raise Refusal(what, do="choose another, such as varied", param="approach")
         run = Run(secrets.token_urlsafe(9), wanted)
         self._start(run, list(range(wanted.n)), wanted.seed)
@@ -187,8 +187,8 @@ class Studio:
 
 
 def is_served(approach: Approach) -> bool:
-    """Whether the engine can write so: without long instructions, and without taking sentences back."""
-    return not (approach.strong or approach.brief(StorySpec(topic="anything"), Turn(0, 1, 0)).stepwise)
+    """Whether the engine's model can write so: without long instructions."""
+    return not approach.strong
 
 
 def _take(run: Run, places: Sequence[int], made: Written) -> None:

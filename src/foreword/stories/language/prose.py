@@ -38,9 +38,9 @@ class Prose:
     """A text taken apart once. All places are characters of the text as it was given.
 
     A sentence ends at one of `. ! ? …` (and quotation marks behind it) before white space, unless a small letter
-    follows ("Hello!" said the fox) or an abbreviation such as Mr. stands before; and at an empty line. What has no word
-    in it is no sentence. Words are counted as white space and punctuation part them: scripts without spaces are not
-    counted rightly.
+    follows ("Hello!" said the fox) or an abbreviation such as Mr. or an initial stands before; and at an empty line.
+    What has no word in it is no sentence. Words are counted as white space and punctuation part them: scripts without
+    spaces are not counted rightly.
     """
 
     def __init__(self, text: str) -> None:
@@ -119,7 +119,10 @@ class Prose:
         if behind.islower():
             return False
         before = _WORD.findall(self.text[begin : match.start()][-12:])
-        return not (match.group() == "." and before and before[-1].casefold() in _ABBREVIATIONS)
+        if match.group() != "." or not before:
+            return True
+        initial = len(before[-1]) == 1 and before[-1].isupper() and before[-1] != "I"
+        return not (initial or before[-1].casefold() in _ABBREVIATIONS)
 
     def _span(self, start: int, end: int) -> Span:
         piece = self.text[start:end]

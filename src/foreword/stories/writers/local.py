@@ -13,9 +13,11 @@ from foreword.backbone.loading import load as load_backbone
 from foreword.bank import Bank
 from foreword.config import GenerationOptions
 from foreword.errors import ConfigError, Unsupported
+from foreword.generation.stopping import Stopping
 from foreword.stories.language import Prose
 from foreword.stories.writers.base import Advance, Done, Draft, Finished, Request, Writer
-from foreword.stories.writers.decoding import LIKELY, Decoding, Rules, TextRow
+from foreword.stories.writers.decoding import Decoding, TextRow
+from foreword.stories.writers.drawing import LIKELY, Drawing, Rules
 
 BATCH = 8
 # Tried on SmolLM2-135M-Instruct (docs/stories.md): without a penalty it goes in circles, with 1.2 it is word salad, and
@@ -111,37 +113,43 @@ class LocalWriter(Writer):
 
     def _write_batch(self, requests: Sequence[Request], first: int, done: Done, advance: Advance) -> None:
         began = time.perf_counter()
-        rows = [self._ids(request.prompt, request.lead) for request in requests]
-        rates = [self._per_word(request.prompt) for request in requests]
-        least = [int(request.least * rate) for request, rate in zip(requests, rates, strict=True)]
-        most = [
-            max(1, int(request.most * rate * (MARGIN if request.guide is None else GUIDED)))
-            for request, rate in zip(requests, rates, strict=True)
-        ]
-        for row, longest in zip(rows, most, strict=True):
-            if longest > self._room(row):
-                raise ConfigError(
-                    f"a text of {longest} tokens does not fit behind a prompt of {len(row)} into the "
-                    f"{self.bank.backbone.geometry.positions} positions of {self.name}",
-                    do="ask for fewer words, or write in planned parts (approach plan)",
-                )
+        prompts, rows = zip(*(self._row(request) for request in requests), strict=True)
 
         def ready(number: int, made: TextRow) -> None:
-            tokenizer = self.bank.backbone.tokenizer
-            text = tokenizer.decode(made.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             share = (time.perf_counter() - began) / len(requests)
             finished: Finished = "interrupted" if made.interrupted else "length" if made.cut else "end"
-            done(first + number, Draft(text, made.spent, share, finished, tuple(made.given), tuple(made.undone)))
+            done(first + number, draft(made.drawing, self.bank.backbone.tokenizer, share, finished))
 
-        texts = [
-            TextRow(request.lead, tuple(self._text_ids(request.lead)), request.guide, low, high)
-            for request, low, high in zip(requests, least, most, strict=True)
-        ]
-        options = GenerationOptions(do_sample=True, temperature=self.temperature, top_p=self.top_p)
-        rules = Rules(options, self.repetition_penalty, self.no_repeat_ngram_size)
-        seeds = [request.seed for request in requests]
         with torch.no_grad(), self.bank.backbone.weights(self._weights()):
-            Decoding(self.bank, self.owner, rules, rows, seeds, texts).go(ready, advance)
+            Decoding(self.bank, self.owner, prompts, rows).go(ready, advance)
+
+    def _row(self, request: Request) -> tuple[list[int], TextRow]:
+        """The prompt's ids, and the text behind them."""
+        tokenizer = self.bank.backbone.tokenizer
+        ids, most = self._fitted(request)
+        return ids, TextRow(self._drawing(request, ids, tokenizer), most)
+
+    def _fitted(self, request: Request) -> tuple[list[int], int]:
+        """The prompt's ids, and the most tokens of the text. **Raises** `ConfigError` where they do not fit."""
+        row, margin = self._ids(request.prompt, request.lead), MARGIN if request.guide is None else GUIDED
+        most = max(1, int(request.most * self._per_word(request.prompt) * margin))
+        if most > self._room(row):
+            raise ConfigError(
+                f"a text of {most} tokens does not fit behind a prompt of {len(row)} into the "
+                f"{self.bank.backbone.geometry.positions} positions of {self.name}",
+                do="ask for fewer words, or write in planned parts (approach plan)",
+            )
+        return row, most
+
+    def _drawing(self, request: Request, ids: Sequence[int], tokenizer: Any) -> Drawing:
+        """A request's text; `tokenizer`: of the thread that draws it."""
+        options = GenerationOptions(do_sample=True, temperature=self.temperature, top_p=self.top_p)
+        ends = Stopping(self.bank.backbone.tokenizer, options).eos
+        return Drawing(
+            tokenizer, Rules(options, self.repetition_penalty, self.no_repeat_ngram_size, ends), ids, request.seed,
+            lead=request.lead, before=self._text_ids(request.lead), guide=request.guide,
+            least=int(request.least * self._per_word(request.prompt)),
+        )  # fmt: skip
 
     def _weights(self) -> Any:
         weights = self.bank.injection(self.owner).weights
@@ -164,3 +172,9 @@ class LocalWriter(Writer):
     def _room(self, row: Sequence[int]) -> int:
         offset = self.bank.injection(self.owner).position_offset
         return self.bank.backbone.geometry.positions - offset - len(row)
+
+
+def draft(drawing: Drawing, tokenizer: Any, seconds: float, finished: Finished) -> Draft:
+    """What a text is at its end."""
+    text = tokenizer.decode(drawing.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Draft(text, drawing.spent, seconds, finished, tuple(drawing.given), tuple(drawing.undone))
