@@ -48,7 +48,7 @@ class Server:
     """`foreword serve` with these arguments. `seconds`: from its start until it listens."""
 
     def __init__(self, *given: str) -> None:
-        command = [sys.executable, "-m", "foreword.cli.main", "serve", *given, "--port", "0"]
+        command = [sys.executable, "-m", "foreword", "serve", *given, "--port", "0"]
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # a pipe would fill
         began = time.perf_counter()
         self.process = subprocess.Popen(

@@ -46,6 +46,8 @@ def test_a_sweep_is_listed_run_shown_and_gone_on_with(run: Run, spec: Path, tmp_
     code, out, err = run("sweep", spec, "--dry-run", "--json")
     assert code == 0, err
     assert len(json.loads(out)["trials"]) == 4 and not (tmp_path / "sweeps").exists()
+    code, out, err = run("sweep", spec, "--kind", "random", "--trials", 9, "--dry-run", "--json")
+    assert code == 0 and len(json.loads(out)["trials"]) == 4 and "4 different points" in err
     code, out, err = run("sweep", spec, "--trials", 2, "--together", 2, "--output", "s", "--result", "r/x.json")
     assert code == 0, err
     assert "winner" in out and "majority class" in out and "best.yaml" in out and "spread" in out

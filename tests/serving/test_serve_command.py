@@ -40,7 +40,7 @@ class Process:
     """`foreword serve` in a process of its own."""
 
     def __init__(self, *arguments):
-        command = [sys.executable, "-m", "foreword.cli.main", "serve", *map(str, arguments), "--port", "0"]
+        command = [sys.executable, "-m", "foreword", "serve", *map(str, arguments), "--port", "0"]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=environment, text=True, **pipes)

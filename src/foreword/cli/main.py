@@ -91,7 +91,3 @@ def main() -> None:
 
 def _say(text: str) -> None:
     sys.stderr.write(f"error: {text}\n")
-
-
-if __name__ == "__main__":
-    main()

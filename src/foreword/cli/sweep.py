@@ -47,6 +47,9 @@ def sweep(
     given = {"kind": kind, "trials": trials, "together": together, "max_minutes": max_minutes, "seed": search_seed}
     search = {name: value for name, value in given.items() if value is not None}
     found = specs.load(spec, space, set_ or [], search)
+    if found.search.trials is not None and len(found.trials) < found.search.trials:
+        render.err.print(f"the space has {len(found.trials)} different points, so there are fewer trials than the "
+                         f"{found.search.trials} asked for", markup=False)  # fmt: skip
     if dry_run:
         _list(found, checking.check(found), as_json)
         return
