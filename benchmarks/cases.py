@@ -190,6 +190,18 @@ CASES: tuple[Case, ...] = (
         "batches of new lengths may make it work again. Left out where there is no C++ compiler.",
     ),
     Case(
+        name="mrpc-v2-bfloat16",
+        title="MRPC, MiniLM, P-Tuning v2, all layers, against the same with `training.precision: bfloat16`",
+        sides={"ours": MRPC_SIDES["ours"], "bfloat16": "benchmarks.ours:mrpc_bfloat16"},
+        settings=MRPC | {"method": "p-tuning-v2", "layers": "all"},
+        targets={},
+        checked=("bfloat16",),
+        steps=12,
+        check_steps=5,
+        tolerance=0.02,
+        notes="Both sides are foreword. Below 1, bfloat16 is faster in every step; the losses differ by its rounding.",
+    ),
+    Case(
         name="smollm-p100-compiled",
         title="SmolLM2 prompt tuning, P 100, against the same through `torch.compile`",
         sides={"ours": FRONT_SIDES["ours"], "compiled": "benchmarks.compiled:causal"},

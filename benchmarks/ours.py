@@ -91,6 +91,13 @@ def mrpc(settings: Settings) -> Side:
     return side
 
 
+def mrpc_bfloat16(settings: Settings) -> Side:
+    """As `mrpc`, with `training.precision: bfloat16`."""
+    side = mrpc({**settings, "precision": "bfloat16"})
+    side.about += "; the layers' matrix products in bfloat16"
+    return side
+
+
 def together(settings: Settings) -> Side:
     """Several rates and seeds of one method, a step of each in one pass."""
     return Several(settings, apart=False)
@@ -262,6 +269,7 @@ def _config(settings: Settings, method: dict[str, Any], readout: dict[str, Any])
                 "schedule": "constant",
                 "batch_size": settings["batch"],
                 "epochs": 1000,
+                "precision": settings.get("precision", "float32"),
             },
             "seed": settings["seed"],
         }

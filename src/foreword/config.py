@@ -105,6 +105,9 @@ class TrainingConfig(Settings):
     cache: Literal["float32", "float16", "off"] = Field(
         "float32", description="what the frozen layers give is computed once and kept; float16 loses a little"
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the layers' matrix products in steps; scores are in float32 always"
+    )
     compile: bool = Field(False, description="norms and feed-forwards through torch.compile; no gain on the CPU tried")
     swap_pairs: bool = Field(False, description="a pair's two texts change places in every other epoch")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; default: at every evaluation")

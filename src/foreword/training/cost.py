@@ -166,9 +166,9 @@ def layer_parameters(assembly: Assembly) -> int:
     return sum(p.numel() for p in matrices if id(p) not in embeddings)
 
 
-def matrix_rate() -> float:
-    """Multiply-adds that this machine does in float32, in floating-point operations a second."""
-    left, right = torch.randn(1024, 512), torch.randn(512, 1024)
+def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
+    """Multiply-adds that this machine does in numbers of a kind, in floating-point operations a second."""
+    left, right = torch.randn(1024, 512).to(dtype), torch.randn(512, 1024).to(dtype)
     best = float("inf")
     for _ in range(12):
         started = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from foreword.readouts.base import Readout
 from foreword.text.encoder import Encoder
 from foreword.text.rows import Row
 
+Precision = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True, eq=False)
 class Share:
     """One run's part of a step: its injection, compiled with gradients, and the items that name `owner`.
 
-    `random` is entered where the run's own random numbers are drawn.
+    `random` is entered where the run's own random numbers are drawn. `precision`: of the layers' matrix products.
     """
 
     owner: str
@@ -31,6 +34,7 @@ class Share:
     readout: Readout
     items: Sequence[Item]
     random: Callable[[], AbstractContextManager[None]] = nullcontext
+    precision: Precision = "float32"
 
 
 def backward(bank: Bank, shares: Sequence[Share], max_tokens: int, max_items: int | None = None) -> list[float]:
@@ -38,6 +42,10 @@ def backward(bank: Bank, shares: Sequence[Share], max_tokens: int, max_items: in
 
     A step that is larger than the token budget runs in pieces whose gradients add up; each injection is compiled once
     whatever the pieces, and its own history is gone through once.
+
+    All shares have one precision. In bfloat16 the layers' matrix products are of numbers that are rounded to it; what
+    is trained, its gradients, the readout and the loss stay in float32 (Micikevicius et al. 2018, "Mixed Precision
+    Training"; bfloat16 has the range of float32, so no loss is scaled).
     """
     items = [item for share in shares for item in share.items]
     groups = pieces(items, max_tokens, max_items)
@@ -52,7 +60,9 @@ def backward(bank: Bank, shares: Sequence[Share], max_tokens: int, max_items: in
     for group in groups:
         batch = collate([items[i] for i in group], bank.backbone.pad_id, device=str(bank.backbone.device))
         parts: list[Tensor] = []
-        for numbers, scores in bank.scores(batch):
+        with torch.autocast(bank.backbone.device.type, torch.bfloat16, enabled=shares[0].precision == "bfloat16"):
+            answers = bank.scores(batch)
+        for numbers, scores in answers:
             which = number[items[group[numbers[0]]].owner or ""]
             loss = summed_loss(scores, batch.labels[torch.tensor(numbers, device=scores.device)]) / counts[which]
             totals[which] += float(loss.detach())
@@ -100,5 +110,5 @@ class _Reading(Readout):
         return self.share.readout.reads(batch)
 
     def forward(self, hidden: Tensor, batch: Batch, backbone: Backbone) -> Tensor:
-        with self.share.random():
-            return self.share.readout(hidden, batch, backbone)
+        with self.share.random(), torch.autocast(hidden.device.type, enabled=False):
+            return self.share.readout(hidden.float(), batch, backbone)

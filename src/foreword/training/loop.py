@@ -234,7 +234,8 @@ class Loop:
         """This run's part of a step on `items`, its method compiled."""
         with self._random():
             injection = self.route.compiled(self.assembly.backbone, self.assembly.method.compiled())
-        return Share(items[0].owner or OWNER, injection, self.assembly.readout, items, self._random)
+        owner, precision = items[0].owner or OWNER, self.config.precision
+        return Share(owner, injection, self.assembly.readout, items, self._random, precision)
 
     @contextmanager
     def _random(self) -> Iterator[None]:
@@ -358,16 +359,17 @@ def run_together(loops: Sequence[Loop], resume: bool = False) -> list[Progress]:
 def step_together(loops: Sequence[Loop]) -> list[float]:
     """One step of each run, in one pass; their losses.
 
-    Rows of one length share a pass, whatever their run. A readout with dropout draws for its rows in their order, and
-    dropout at sites for the batch, so a run with either takes a pass of its own.
+    Rows of one length share a pass, whatever their run, if it is of one precision. A readout with dropout draws for its
+    rows in their order, and dropout at sites for the batch, so a run with either takes a pass of its own.
     """
     shares = [loop.share(loop.begin()) for loop in loops]
     drawing = [share for share in shares if getattr(share.readout, "dropout", 0) or share.injection.random]
     joint = [share for share in shares if len(shares) > 1 and share not in drawing]
+    kinds = [[share for share in joint if share.precision == kind] for kind in ("float32", "bfloat16")]
     alone = [share for share in shares if share not in joint]
     found: dict[str, float] = {}
     budget = max(loop.config.max_tokens for loop in loops)
-    for group, size in ((joint, GROUP), *(([share], None) for share in alone)):
+    for group, size in (*((kind, GROUP) for kind in kinds), *(([share], None) for share in alone)):
         if group:
             losses = backward(loops[0].bank, group, budget, size)
             found |= {share.owner: loss for share, loss in zip(group, losses, strict=True)}

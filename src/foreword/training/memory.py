@@ -281,7 +281,8 @@ def _of_rows(assembly: Assembly, injection: Injection, items: Sequence[Item], *,
     try:
         with torch.set_grad_enabled(train), live:
             if train:
-                backward(bank, [Share(owner, held, assembly.readout, items)], sys.maxsize)
+                precision = assembly.config.training.precision
+                backward(bank, [Share(owner, held, assembly.readout, items, precision=precision)], sys.maxsize)
             else:
                 bank.put(owner, held, assembly.readout)
                 batch = collate(items, backbone.pad_id, device=str(backbone.device))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from foreword.assembly import Assembly
 from foreword.batch import Item
 from foreword.tasks.base import Task
@@ -16,11 +18,14 @@ from foreword.training.memory import together as memory_together
 from foreword.training.route import WHOLE, Route
 
 OVERHEAD = 1.4
+NO_GAIN = "this machine is no faster in bfloat16 than in float32; leave out training.precision"
 
 
 @dataclass(frozen=True)
 class Plan:
     """The plan of a run; `seconds` and `memory` are estimates, the memory that of all `together` runs of one pass.
+
+    `machine_gflops`: this machine's rate in the `precision` of the steps, `gain` times that in float32.
 
     `gradient_layers`: the layers that a gradient runs through, first and last; None where it runs through none.
     `tokens`: mean length of a training row as it is run, with the virtual tokens that are run in it. `tflops`: of
@@ -48,6 +53,8 @@ class Plan:
     compiled: bool
     tflops: float
     machine_gflops: float
+    precision: str
+    gain: float
     seconds: float
     memory: Memory
     together: int = 1
@@ -74,6 +81,7 @@ class Plan:
             ("trained", f"{self.trained_parameters:,} parameters ({share:.3%} of {self.backbone_parameters:,})"),
             *([("warning", much)] if share > 0.1 and self.method != "full" else []),
             *([("warning", _glued(self.glued_to))] if self.glued_to else []),
+            *([("warning", NO_GAIN)] if self.precision == "bfloat16" and self.gain < 1.1 else []),
             ("stored", f"{self.stored_parameters:,} numbers"),
             ("rows", f"{self.train_rows:,} train, {self.validation_rows:,} validation; {self.tokens:.0f} tokens a row"),
             ("cut", self.cut),
@@ -85,7 +93,8 @@ class Plan:
             *([("compiled", "norms and feed-forwards, in the first steps")] if self.compiled else []),
             (
                 "expected",
-                f"{minutes} min {seconds} s: {self.tflops:,.1f} TFLOP at {self.machine_gflops:.0f} GF/s{writes}",
+                f"{minutes} min {seconds} s: {self.tflops:,.1f} TFLOP at {self.machine_gflops:.0f} GF/s"
+                f"{' in bfloat16' if self.precision == 'bfloat16' else ''}{writes}",
             ),
             ("memory", self.memory.told + (f" (all {self.together} runs)" if self.together > 1 else "")),
         ]
@@ -100,7 +109,9 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
     evaluations = -(-schedule.steps // schedule.evaluate_every) if trained else 1
     steps = schedule.steps if trained else 0
     flops = steps * cost.step + evaluations * cost.validation + cost.once
-    rate = matrix_rate()
+    rate = base = matrix_rate()
+    if assembly.config.training.precision == "bfloat16":
+        rate = matrix_rate(torch.bfloat16)
     return Plan(
         method=assembly.config.method.name,
         readout=assembly.config.readout.name if assembly.config.readout else "",
@@ -125,7 +136,9 @@ def plan_of(assembly: Assembly, train: Sequence[Item], validation: Sequence[Item
         compiled=assembly.config.training.compile,
         tflops=round(flops / 1e12, 3),
         machine_gflops=round(rate / 1e9, 1),
-        seconds=round(flops / rate * OVERHEAD, 1),
+        precision=assembly.config.training.precision,
+        gain=round(rate / base, 2),
+        seconds=round(steps * cost.step / rate + (flops * OVERHEAD - steps * cost.step) / base, 1),
         memory=memory_of(assembly, route, train, validation),
         glued_to=assembly.reader.encoder.glued_to,
     )
