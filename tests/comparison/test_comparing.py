@@ -226,10 +226,15 @@ def test_a_library_of_another_version_and_an_old_schema_are_told_and_not_refused
     write(tmp_path, "a-seed0", record(answers(3)))
     write(tmp_path, "b-seed0", record(answers(5), method="lora", versions={"foreword": "0.1.0", "torch": "9"}))
     write(tmp_path, "c-seed0", record(answers(7), method="ia3", schema=1))
+    halves = record(answers(6), method="bitfit")
+    halves["config"]["training"] = {**halves["config"].get("training", {}), "precision": "bfloat16"}
+    halves["train"] = {**halves.get("train", {}), "steps": 3}
+    write(tmp_path, "d-seed0", halves)
     made = compared(tmp_path)
+    assert any("the precision of their steps: float32" in note and "bfloat16" in note for note in made.notes)
     assert any("torch's version: 2.13" in note for note in made.notes)
-    assert any("1 of 3 results are of schema 1" in note for note in made.notes)
-    assert len(made.contests) == 6, "the right answers of one result serve the others on the same rows"
+    assert any("1 of 4 results are of schema 1" in note for note in made.notes)
+    assert len(made.contests) == 10, "the right answers of one result serve the others on the same rows"
 
 
 def test_old_results_without_data_say_what_cannot_be_tested(tmp_path):

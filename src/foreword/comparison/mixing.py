@@ -43,6 +43,7 @@ def mixture(runs: Sequence[Run], split: str) -> Mixture:
     ]
     noted = [
         *_differ("the rows they were trained on", _trained(runs), partial(_data, "train")),
+        *_differ("the precision of their steps", _trained(runs), _precision),
         *(
             difference
             for library in LIBRARIES
@@ -74,6 +75,10 @@ def _trained(runs: Sequence[Run]) -> list[Run]:
 
 def _version(library: str, run: Run) -> str:
     return str(run.record["versions"].get(library, "none"))
+
+
+def _precision(run: Run) -> str:
+    return str((run.config.get("training") or {}).get("precision", "unknown"))
 
 
 def _data(split: str, run: Run) -> str:
