@@ -56,6 +56,36 @@ def test_pieces_of_any_size_give_the_whole_rows_answers(served, data):
         assert answer.ids() == generate(bank, [Item((row,), name)], options())[0][0].ids
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_one_that_went_while_it_waited_harms_nobody_though_its_foreword_is_gone(begun):
+    """Two begin side by side; one's client leaves and its foreword is let go of; the other is answered as alone."""
+    world = World("gpt2")
+    (first, second), limits = [key for key in world.items if key is not None][:2], Limits(prefill_tokens=2)
+    decoder, answers = Decoder(world.bank, limits, Metrics()), {key: Answer() for key in (first, second)}
+    expected = generate(world.bank, [world.items[second]], options())[0][0].ids
+    jobs = {}
+    for key in (first, second):
+        resident = Resident(key, None, (), None, world.bank.entry(key).injection, None, 0)
+        jobs[key] = Writing(world.items[key].rows[0], resident, options(), answers[key].tell)
+    if id(decoder._weights(jobs[first])) != id(decoder._weights(jobs[second])):
+        pytest.skip("they run apart")
+    one = Beginning(list(jobs.values()), None)
+    decoder._beginnings.append(one)
+    with routed(world.bank.backbone):
+        if begun:
+            decoder.admit()
+            assert one.rows is not None and not one.ended
+        jobs[first].cancelled = True
+        decoder.cancel_gone()
+        world.bank.remove(first)
+        assert decoder.cached_bytes > 0
+        while decoder.busy:
+            decoder.admit()
+            decoder.step()
+    assert answers[second].error is None and answers[second].ids() == expected
+    assert not answers[first].ids()
+
+
 @pytest.mark.parametrize("family", ["gpt2", "opt"])
 def test_other_families_and_kinds_of_injection_in_pieces(family):
     world = World(family)

@@ -275,6 +275,40 @@ def test_slots_hold_what_a_list_of_texts_would(steps):
     assert slots.bytes_with([]) % slots.place_bytes == 0
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=6))
+def test_rows_behind_fronts_of_several_lengths_have_their_own_places(texts):
+    """Fronts of 0 to 50 places before rows of 1 to 40, padded together: more padding than any text needs."""
+    geometry = tiny_geometry()
+    width = max(rest for _, rest, _ in texts)
+    shape = (len(texts), geometry.kv_heads, width, geometry.head_size)
+    table = torch.arange(len(texts), dtype=torch.float)[:, None, None, None].expand(shape) + 1
+    fronts = [
+        None if not ahead else ([torch.full((geometry.kv_heads, ahead, geometry.head_size), -row - 1.0)] * 2,) * 2
+        for row, (ahead, _, _) in enumerate(texts)
+    ]
+    slots = Slots(geometry)
+    lengths = [ahead + rest for ahead, rest, _ in texts]
+    needs = [length + new for length, (_, _, new) in zip(lengths, texts, strict=True)]
+    slots.add(behind([(table, table)] * geometry.layers, fronts), lengths, needs)
+    assert len(slots) == len(texts) and slots.lengths.tolist() == lengths
+    for row, (ahead, rest, _) in enumerate(texts):
+        assert slots.keys[1][row, 0, : ahead + rest, 0].tolist() == [-row - 1.0] * ahead + [row + 1.0] * rest
+
+
+def test_room_that_was_made_is_counted_until_it_is_given_back():
+    geometry = tiny_geometry()
+    slots = Slots(geometry)
+    made = torch.zeros(8, geometry.kv_heads, 10, geometry.head_size)
+    slots.add([(made, made)] * geometry.layers, [10] * 8, [500] * 8)
+    whole = slots.bytes_with([])
+    for _ in range(7):
+        slots.remove(0)
+    assert slots.bytes_with([]) == whole == sum(t.numel() * t.itemsize for t in (*slots.keys, *slots.values))
+    slots.remove(0)
+    assert slots.bytes_with([]) == 0
+
+
 def tiny_geometry():
     from foreword.backbone.geometry import Geometry
 

@@ -1,15 +1,19 @@
 """The list of forewords page by page, one foreword's card, several side by side."""
 
+import asyncio
 import json
 import shutil
+import threading
 import time
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from foreword.serving.pages import shelf
+from foreword.serving.pages.looking import WAITING, Looking
 from foreword.serving.pages.shelf import Line, _best
 
 from .conftest import judge, running, save
@@ -139,3 +143,29 @@ def test_the_best_are_those_that_none_is_better_than(values, metric):
     better = min if metric == "loss" else max
     assert best == (frozenset() if len(known) < 2 else {i for i, v in enumerate(values) if v == better(known)})
     assert Line("x", ()).best == frozenset()
+
+
+def test_few_wait_to_be_looked_into_and_a_fine_tuned_copy_does_not_change_what_is_seen(library):
+    _, service = library
+    looking = Looking(service)
+    backbone, gate = service.bank.backbone, threading.Event()
+    looking._pool.submit(gate.wait)
+    try:
+
+        async def many():
+            asked = [asyncio.create_task(looking.words("run-0")) for _ in range(WAITING + 2)]
+            await asyncio.sleep(0.2)
+            gate.set()
+            return await asyncio.gather(*asked)
+
+        table = backbone.embedding.weight
+        other = {name: torch.zeros_like(table) for name, own in looking._own.items() if own is table}
+        with backbone.weights(other):
+            found = asyncio.run(many())
+    finally:
+        gate.set()
+        looking.close()
+    assert [one.gap for one in found].count("others are being looked into") == 2
+    seen = [one for one in found if not one.gap]
+    assert len(seen) == WAITING
+    assert looking._vocabulary is not None and float(looking._vocabulary.table.abs().max()) > 0

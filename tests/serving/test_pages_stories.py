@@ -113,9 +113,17 @@ def test_a_foreword_writes_otherwise_than_the_model_and_is_held_meanwhile(studio
     assert "is not served here" in page.words and not stories(page)
 
 
+@pytest.mark.parametrize(("model", "why"), [("prompt-text", "virtual tokens inside"), ("judge", "writes no text")])
+def test_a_foreword_that_is_no_style_is_refused_as_on_the_command_line(studio, model, why):
+    _, page = written(studio[0], model=model)
+    assert why in page.words and not stories(page)
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
+        ({"avoid": "\n".join(f"word{n}" for n in range(101))}, "at most 100"),
+        ({"topic": "x" * 1001}, "at most 1000"),
         ({"topic": ""}, "a story needs a topic"),
         ({"length": "many"}, "give a number, a range"),
         ({"age": "99"}, "age: give a whole number from 2 to 18"),

@@ -191,6 +191,10 @@ def test_embeddings_are_of_unit_length_in_both_encodings(judging):
         (TEXT, {"model": "llama", "prompt": "x", "stop": ""}, 400, "empty stop"),
         (TEXT, {"model": "llama"}, 400, "there is no prompt"),
         (TEXT, {"model": "lora", "inputs": {"other": "x"}}, 400, "lacks the text field 'source'"),
+        (TEXT, {"model": "lora", "inputs": {"source": "x", "tone": "y"}}, 400, "reads no field 'tone'"),
+        (TEXT, {"model": "lora", "prompt": "x", "inputs": {"source": "x"}}, 400, "not both"),
+        (TEXT, {"model": "llama", "prompt": "x", "stop": "x" * 257}, 400, "stop"),
+        (LABELS, {"model": "judge", "input": [{"text": "x", "more": "y"}]}, 400, "reads no field 'more'"),
         (TEXT, {"model": 3, "prompt": "x"}, 400, "model"),
         (LABELS, {"model": "judge", "input": []}, 400, "no input"),
         (LABELS, {"model": "judge", "input": ["x"] * 129}, 413, "129 inputs"),
@@ -281,13 +285,29 @@ def test_limits_of_bodies_and_of_the_queue(judges):
         with socket.create_connection((host, int(port)), timeout=10) as silent:
             silent.sendall(b"POST /v1/cl")  # and no more
             assert silent.recv(1000) == b""
+        with socket.create_connection((host, int(port)), timeout=10) as again:
+            again.sendall(f"GET /health HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            assert b"200 OK" in again.recv(1000)
+            again.sendall(b"GET /hea")  # and no more of a second one
+            while again.recv(1000):
+                pass
         assert service.engine.ready
 
 
+def test_a_passage_that_would_make_a_pass_of_any_size_is_refused(judges):
+    with running(judges, "bert", limits=Limits(passage_characters=64)) as (url, _):
+        short = {"question": "what was good?", "context": "The film was good."}
+        assert post(url, LABELS, model="spans/lora", input=[short]).status_code == 200
+        long = {**short, "context": "The film was good. " * 5}
+        error(post(url, LABELS, model="spans/lora", input=[long]), 413, "read in windows")
+
+
 def test_what_is_loaded_at_run_time(writing, writers):
-    url, _ = writing
+    url, service = writing
     shutil.copytree(writers / "lora", writers / "later")
+    shutil.copytree(writers / "lora", writers / service.base)
     try:
+        assert error(post(url, "/v1/load_foreword", path=service.base), 400, "the model itself")
         assert error(post(url, TEXT, model="later", prompt="x"), 404)
         assert post(url, "/v1/load_foreword", path="later").json()["id"] == "later"
         assert post(url, TEXT, model="later", prompt="good").status_code == 200
@@ -295,6 +315,7 @@ def test_what_is_loaded_at_run_time(writing, writers):
         assert error(post(url, TEXT, model="later", prompt="x"), 404)
     finally:
         shutil.rmtree(writers / "later")
+        shutil.rmtree(writers / service.base)
 
 
 def test_a_client_that_goes_frees_its_slot(writers, endless):

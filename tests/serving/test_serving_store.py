@@ -338,6 +338,47 @@ def test_an_artifact_between_two_renames_is_waited_for(root, made, monkeypatch):
     assert run(store_of(root), work) == read_manifest(made / "f2").weights_sha256
 
 
+def test_what_is_served_goes_on_being_served_when_it_cannot_be_loaded_anew(root):
+    store = store_of(root)
+
+    async def work(store):
+        card = store.cards["f0"]
+        await use(store, "f0")
+        whole = (root / "f0" / "weights.safetensors").read_bytes()
+        (root / "f0" / "weights.safetensors").write_bytes(whole[:-9])
+        with pytest.raises(Refusal):
+            await store.add("f0")
+        assert store.cards["f0"].folder == card.folder
+        (root / "f0" / "weights.safetensors").write_bytes(whole)
+        await use(store, "f0")
+
+    run(store, work)
+
+
+def test_what_is_pinned_stays_pinned_over_a_replacement_that_fails(root):
+    store = store_of(root)
+
+    async def work(store):
+        await store.pin(["f0"])
+        whole = (root / "f0" / "weights.safetensors").read_bytes()
+        (root / "f0" / "weights.safetensors").write_bytes(whole[:-9])
+        with pytest.raises(Refusal):
+            await use(store, "f0")
+        (root / "f0" / "weights.safetensors").write_bytes(whole)
+        async with store.using("f0") as resident:
+            assert resident.pinned
+
+    run(store, work)
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_letters_that_can_be_shown(root):
+    os.mkdir(os.fsencode(root) + b"/caf\xe9")
+    for name in ("foreword.json", "weights.safetensors"):
+        shutil.copy(root / "f0" / name, os.fsencode(root) + b"/caf\xe9/" + name.encode())
+    [(name, reason)] = [pair for pair in cards.scan(root).refused.items() if "caf" in pair[0]]
+    assert name.encode() and "UTF-8" in reason
+
+
 def test_run_time_loading_stays_below_the_folder(root, made, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
     shutil.copytree(made / "f0", outside / "f0")
@@ -345,15 +386,22 @@ def test_run_time_loading_stays_below_the_folder(root, made, tmp_path_factory):
     store = store_of(root)
     shutil.copytree(made / "f0", root / "later")
     (root / "way-out").symlink_to(outside, target_is_directory=True)
-    assert store.add("later").name == "later"
-    for path in ("../" + outside.name + "/f0", str(outside / "f0"), "way-out/f0", "f0/../../x"):
-        with pytest.raises(Refusal, match="leads out"):
-            store.add(path)
-    with pytest.raises(Refusal, match="no foreword.json"):
-        store.add("nothing")
-    with pytest.raises(Refusal, match="another model"):
-        store.add("foreign")
-    run(store, lambda s: use(s, "later"))
+
+    async def work(store):
+        assert (await store.add("later")).name == "later"
+        for path in ("../" + outside.name + "/f0", str(outside / "f0"), "way-out/f0", "f0/../../x"):
+            with pytest.raises(Refusal, match="leads out"):
+                await store.add(path)
+        with pytest.raises(Refusal, match="no foreword.json"):
+            await store.add("nothing")
+        with pytest.raises(Refusal, match="another model"):
+            await store.add("foreign")
+        store.reserved = "later"
+        with pytest.raises(Refusal, match="the model itself"):
+            await store.add("later")
+        await use(store, "later")
+
+    run(store, work)
     store.drop("later")
     assert "later" not in store.cards and not store.bank.names
     with pytest.raises(Refusal, match="not served"):

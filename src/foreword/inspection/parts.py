@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ NEUTRAL = {"scale_input": 1.0, "scale_output": 1.0}
 
 
 @torch.no_grad()
-def parts_of(injection: Injection, backbone: Backbone) -> dict[str, Tensor]:
-    """Named float tensors, one a part.
+def parts_of(injection: Injection, backbone: Backbone, own: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Named float tensors, one a part. `own`: the backbone's parameters, where others may stand in for a while.
 
     Each virtual token `[E]`; the keys and the values of each layer `[K, P, D]`; what the operation at each site adds;
     each layer's own weights less the backbone's. Of LoRA that is `scale * b a`; of a bottleneck `scale * up down`,
@@ -36,7 +37,7 @@ def parts_of(injection: Injection, backbone: Backbone) -> dict[str, Tensor]:
         for (layer, path, kind), operation in injection.sites.at.items():
             found[f"layer {layer} {path or 'output'} {kind}"] = _effect(operation)
     if injection.weights is not None:
-        own = dict(backbone.model.named_parameters())
+        own = dict(backbone.model.named_parameters()) if own is None else own
         groups: dict[str, list[Tensor]] = {}
         for name, tensor in injection.weights.tensors.items():
             number = re.search(r"\.(\d+)\.", name)

@@ -32,14 +32,16 @@ class Vocabulary:
     whole: bool
 
     @classmethod
-    def of(cls, backbone: Backbone, *, whole: bool = True) -> Vocabulary:
-        """**Raises** `Unsupported` for a vocabulary without any whole word."""
+    def of(cls, backbone: Backbone, *, whole: bool = True, table: Tensor | None = None) -> Vocabulary:
+        """`table`: the word embeddings, where those of the backbone may be another's for a while (fine-tuned ones).
+
+        **Raises** `Unsupported` for a vocabulary without any whole word.
+        """
         ids = whole_ids(backbone) if whole else real_ids(backbone)
         if not ids:
             raise Unsupported(f"the vocabulary of {backbone.name} has no whole word", do="compare with all entries")
-        return cls(
-            tuple(ids), tuple(spelled(backbone, ids)), backbone.embedding.weight.detach()[ids].float().cpu(), whole
-        )
+        table = backbone.embedding.weight if table is None else table
+        return cls(tuple(ids), tuple(spelled(backbone, ids)), table.detach()[ids].float().cpu(), whole)
 
     @cached_property
     def units(self) -> Tensor:

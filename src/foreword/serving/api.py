@@ -201,13 +201,7 @@ def _loading(app: FastAPI, service: Service, runtime_loading: bool) -> None:
     async def load_foreword(body: LoadRequest) -> Response:
         """Serve a folder that was not there when the server started."""
         require()
-        card = service.store.add(body.path)
-        try:
-            async with service.store.using(card.name):
-                return JSONResponse(_facts(service, card))
-        except Refusal:
-            service.store.cards.pop(card.name, None)
-            raise
+        return JSONResponse(_facts(service, await service.store.add(body.path)))
 
     @app.post("/v1/unload_foreword")
     async def unload_foreword(body: UnloadRequest) -> Response:

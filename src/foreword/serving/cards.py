@@ -66,7 +66,7 @@ def scan(root: Path) -> Found:
         try:
             cards[name] = read_card(name, folder)
         except ArtifactError as error:
-            refused[name] = error.what
+            refused[name.encode("utf-8", "replace").decode()] = error.what
     return Found(dict(sorted(cards.items())), dict(sorted(refused.items())))
 
 

@@ -135,8 +135,9 @@ class Decoder:
     def _begun(self) -> list[Writing]:
         return [job for one in self._beginnings for job in one.jobs]
 
-    def _weights(self, job: Writing) -> Weights | None:
-        return self.bank.injection(job.owner).weights
+    @staticmethod
+    def _weights(job: Writing) -> Weights | None:
+        return None if job.resident is None else job.resident.injection.weights
 
     def _fitting(self) -> list[Writing]:
         """The next requests that there are slots, memory and places for; one longer than a piece comes alone."""
@@ -175,6 +176,9 @@ class Decoder:
     def cancel_gone(self) -> None:
         """Let go of what nobody waits for any more."""
         self.waiting = deque(job for job in self.waiting if not job.cancelled)
+        for one in self._beginnings:
+            if one.rows is None:
+                one.jobs = [job for job in one.jobs if not job.cancelled]
         self._beginnings = deque(one for one in self._beginnings if not all(job.cancelled for job in one.jobs))
         self._leave(lambda text: text.job.cancelled)
 
@@ -228,7 +232,7 @@ class Decoder:
         needs = [n + jobs[row].options.max_new_tokens for n, row in zip(lengths, copies.tolist(), strict=True)]
         texts = []
         for job in jobs:
-            offset = self.bank.injection(job.owner).position_offset
+            offset = 0 if job.resident is None else job.resident.injection.position_offset
             texts += [Text(job, n, self.tokenizer, len(job.row) + offset) for n in range(job.choices)]
             job.begun = True
         tables = [(keys[copies], values[copies]) for keys, values in tables]
@@ -283,10 +287,12 @@ class Decoder:
     def step(self) -> None:
         """One token more of every text. A pass that fails ends its texts, and is told to them."""
         for key, group in list(self._groups.items()):
+            if key not in self._groups:  # all of its texts were let go of meanwhile
+                continue
             try:
                 self._step(group)
             except Exception as error:
-                del self._groups[key]
+                self._groups.pop(key, None)
                 for job in dict.fromkeys(text.job for text in group.texts):
                     job.tell(error)
                 raise
@@ -315,11 +321,11 @@ class Decoder:
     def _write(self, group: _Group, first: int, logits: Tensor) -> None:
         """The next token of each text of a group from this one on, from `[B, V]` logits; those that end leave."""
         texts = group.texts[first:]
-        greedy = logits.argmax(-1).tolist()
+        greedy, begins = logits.argmax(-1).tolist(), not texts[0].ids
         chosen = [self._chosen(group, first + row, logits[row], best) for row, best in enumerate(greedy)]
         ids = [best if own is None else own for own, best in zip(chosen, greedy, strict=True)]
         tokens = tokens_of(logits, ids, [text.job.top for text in texts])
-        now, begins = perf_counter(), not texts[0].ids
+        now = perf_counter()
         for text, token, own in zip(texts, tokens, chosen, strict=True):
             if text.job.cancelled:
                 continue

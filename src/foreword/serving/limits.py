@@ -18,7 +18,8 @@ class Limits(Settings):
     to each text behind it, and a longer one is shared (`foreword.serving.attention`). Work: `slots` texts are written
     at a time; `batch_tokens` padded tokens, and `batch_items`, are in one pass; `prefill_tokens` in one while texts are
     being written, and of a prompt between two of their tokens; `wait_seconds` a batch waits for company. Requests:
-    `queue` may wait; `body_bytes` in length; `inputs` texts in one; `choices` answers to one; `answer_tokens` are
+    `queue` may wait; `body_bytes` in length; `inputs` texts in one, of `passage_characters` together where each is read
+    in windows; `choices` answers to one; `answer_tokens` are
     written where a chat asks for no number. Time: `body_seconds` for a body to arrive, `reader_seconds` for a reader to
     take a piece, `grace_seconds` to finish what runs when the server is stopped. `connections` may be open.
     """
@@ -35,6 +36,7 @@ class Limits(Settings):
     queue: int = Field(256, ge=1)
     body_bytes: int = Field(MIB, ge=64)
     inputs: int = Field(128, ge=1)
+    passage_characters: int = Field(2**16, ge=64)
     choices: int = Field(8, ge=1)
     answer_tokens: int = Field(256, ge=1)
     body_seconds: float = Field(30.0, gt=0)

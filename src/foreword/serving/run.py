@@ -71,10 +71,10 @@ class Server(uvicorn.Server):
                 problems.say(logging.WARNING, "where it listens could not be told")
 
     async def on_tick(self, counter: int) -> bool:
-        """Now and then: close connections on which no request ever arrived."""
+        """Now and then: close connections on which no whole request arrives, be it the first or a later one."""
         now, silent = perf_counter(), set()
         for one in list(self.server_state.connections):
-            if getattr(one, "cycle", True) is None and getattr(one, "timeout_keep_alive_task", True) is None:
+            if _silent(one):
                 silent.add(one)
                 if now - self._silent.setdefault(one, now) > self.service.limits.body_seconds:
                     one.transport.close()
@@ -92,6 +92,13 @@ class Server(uvicorn.Server):
 
     def _drain(self) -> None:
         self._draining = asyncio.ensure_future(self.service.drain())
+
+
+def _silent(connection: Any) -> bool:
+    """Whether no request is under way there, not even its headers, and uvicorn itself does not wait to close it."""
+    cycle = getattr(connection, "cycle", True)
+    idle = cycle is None or getattr(cycle, "response_complete", False)
+    return idle and getattr(connection, "timeout_keep_alive_task", True) is None
 
 
 def configured(app: Any, limits: Limits, host: str, port: int) -> uvicorn.Config:

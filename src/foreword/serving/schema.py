@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Text = Annotated[str, Field(max_length=2**20)]
+Stop = Annotated[str, Field(max_length=256)]
 NOTHING: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "echo": (False,),
@@ -61,7 +62,7 @@ class Writes(Request):
     top_k: int | None = Field(None, ge=1, description="not OpenAI's: only the so many likeliest tokens are drawn")
     n: int = Field(1, ge=1, le=128)
     seed: int | None = Field(None, ge=0, lt=2**53)
-    stop: Text | list[Text] | None = None
+    stop: Stop | list[Stop] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     inputs: dict[str, Text] | None = Field(

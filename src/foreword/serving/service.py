@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -98,6 +98,7 @@ class Service:
         self.base = Path(bank.backbone.name).name
         """What the backbone without a foreword is called."""
         self.created = int(time())
+        self.store.reserved = self.base
         if self.store.cards.pop(self.base, None) is not None:
             self.store.refused[self.base] = "it is called as the model itself"
         self._pinned = tuple(pinned)
@@ -137,6 +138,9 @@ class Service:
         async with self.store.using(model) as resident:
             if resident.card.answer == "text":
                 raise Refusal(f"'{model}' writes texts", do="use /v1/chat/completions", param="model")
+            _known(resident, inputs)
+            if resident.card.answer == "span":
+                self._passages(resident, inputs)
             items = await self._encode(lambda: [_item(resident, given) for given in inputs])
             lines = [_lines(resident, item) for item in items]
             scores = await self._ask([Asking(i, "scores", _silent, n) for i, n in zip(items, lines, strict=True)])
@@ -197,6 +201,7 @@ class Service:
             if resident.card.answer != "text":
                 raise Refusal(f"'{request.model}' answers with labels", do="use /v1/classify", param="model")
             given = self._given(request)
+            _known(resident, given)
             encode = partial(map, partial(prompts.row_of_foreword, resident), given)
             async with self._written(request, resident, encode) as stream:
                 yield stream
@@ -241,6 +246,8 @@ class Service:
     def _given(self, request: Writes) -> Sequence[prompts.Given]:
         """What a request asks of a foreword, one thing a prompt."""
         if request.inputs is not None:
+            if isinstance(request, CompletionRequest) and request.prompt not in (None, "", []):
+                raise Refusal("give a prompt or inputs, not both", param="inputs")
             return [request.inputs]
         if isinstance(request, ChatRequest):
             return [prompts.input_of_chat(request.messages)]
@@ -260,6 +267,13 @@ class Service:
             raise Refusal(f"there is no {param}", param=param)
         if len(inputs) > self.limits.inputs:
             raise Refusal(f"{len(inputs)} inputs, and at most {self.limits.inputs} are taken", 413, param=param)
+
+    def _passages(self, resident: Resident, inputs: Sequence[Any]) -> None:
+        """**Raises** `Refusal` for inputs whose windows would make a pass of any size."""
+        found = sum(len(text) for given in inputs for text in resident.foreword.example(given).values())
+        if found > (most := self.limits.passage_characters):
+            what = f"the inputs have {found:,} characters, and at most {most:,} are read in windows"
+            raise Refusal(what, 413, do="send a part of them", param="input")
 
     def _tokens(self, items: Sequence[Item]) -> int:
         found = sum(place < 0 for item in items for row in item.rows for place in row.soft)
@@ -296,6 +310,17 @@ def _answer(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Tensor], ans
 
 def _item(resident: Resident, given: Any) -> Item:
     return resident.foreword.reader.item(resident.foreword.example(given), resident.key)
+
+
+def _known(resident: Resident, inputs: Sequence[Any]) -> None:
+    """**Raises** `Refusal` for a field that the foreword does not read: without it, another question is answered."""
+    task = resident.foreword.reader.task
+    for given in inputs:
+        if not isinstance(given, Mapping) or not all(name in given for name in task.fields):
+            continue  # what is missing is told where it is read
+        if unknown := sorted(set(given) - {*task.inputs, *task.fields, task.words}):
+            do = f"it reads {', '.join(task.fields or (task.words,))}"
+            raise Refusal(f"'{resident.card.name}' reads no field '{unknown[0]}'", do=do, param="input")
 
 
 def _lines(resident: Resident, item: Item) -> int | None:

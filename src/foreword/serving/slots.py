@@ -43,7 +43,8 @@ class Slots:
     def bytes_with(self, needs: Sequence[int]) -> int:
         """The bytes of the block, were texts of so many tokens at their ends added to those that run."""
         own = [*self._needs, *needs]
-        return _up(len(own), ROWS) * _up(max(own, default=0), PLACES) * self.place_bytes
+        rows, places = self._larger(len(own), max(own, default=0))
+        return rows * places * self.place_bytes
 
     def add(self, tables: Sequence[tuple[Tensor, Tensor]], lengths: Sequence[int], needs: Sequence[int]) -> None:
         """Texts that begin with key/values `[n, K, T, D]` of each layer, of which the first `lengths` are theirs.
@@ -52,11 +53,11 @@ class Slots:
         """
         first, count = len(self), len(self) + len(lengths)
         self._make(count, max([*self._needs, *needs]))
-        self._needs += needs
-        width = tables[0][0].shape[2]
+        width = min(tables[0][0].shape[2], self._room[1])  # fronts of several lengths leave more padding than is needed
         for layer, (keys, values) in enumerate(tables):
-            self.keys[layer][first:count, :, :width] = keys
-            self.values[layer][first:count, :, :width] = values
+            self.keys[layer][first:count, :, :width] = keys[:, :, :width]
+            self.values[layer][first:count, :, :width] = values[:, :, :width]
+        self._needs += needs
         self.lengths = torch.cat([self.lengths, torch.tensor(list(lengths), device=self.device)])
         self._rows = torch.arange(count, device=self.device)
 
@@ -86,11 +87,16 @@ class Slots:
         bias = torch.zeros(seen.shape, dtype=self.dtype, device=self.device).masked_fill(~seen, float("-inf"))
         return bias[:, None, None]
 
+    def _larger(self, rows: int, places: int) -> tuple[int, int]:
+        """The room with so many texts of so many places: what is there, if it is enough."""
+        enough = rows <= self._room[0] and places <= self._room[1]
+        return self._room if enough else (_up(rows, ROWS), _up(places, PLACES))
+
     def _make(self, rows: int, places: int) -> None:
         """Room for so many texts of so many places."""
-        if rows <= self._room[0] and places <= self._room[1]:
+        room = self._larger(rows, places)
+        if room == self._room:
             return
-        room = (_up(rows, ROWS), _up(places, PLACES))
         geometry = self.geometry
         shape = (room[0], geometry.kv_heads, room[1], geometry.head_size)
         used = int(self.lengths.max()) if len(self.lengths) else 0

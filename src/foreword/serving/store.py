@@ -60,6 +60,9 @@ class Store:
         self._reserved = 0
         self._failed: dict[str, tuple[Identity, Refusal]] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
+        self._pinned: set[str] = set()
+        self.reserved = ""
+        """A name that no foreword may have."""
         self._numbers = itertools.count(1)
         self._freed = asyncio.Event()
         self.words = Lock()
@@ -142,13 +145,30 @@ class Store:
             except Refusal as error:
                 raise ConfigError(f"'{name}' cannot be kept in memory: {error.what}") from None
             resident.pinned = True
+            self._pinned.add(name)
             self.give_back(resident)
 
-    def add(self, folder: str) -> Card:
-        """Serve the artifact in a folder, given by its path below the root, from now on.
+    async def add(self, folder: str) -> Card:
+        """Load the artifact in a folder, given by its path below the root, and serve it from now on.
 
-        **Raises** `Refusal` for one that is not there, broken, outside, or for another model.
+        **Raises** `Refusal` for one that is not there, broken, outside, for another model, or called as the model
+        itself; what was served under its name goes on being served.
         """
+        card = self._added(folder)
+        before, reason = self.cards.get(card.name), self.refused.pop(card.name, None)
+        self.cards[card.name] = card
+        try:
+            async with self.using(card.name):
+                return card
+        except Refusal:
+            del self.cards[card.name]
+            if before is not None:
+                self.cards[card.name] = before
+            if reason is not None:
+                self.refused[card.name] = reason
+            raise
+
+    def _added(self, folder: str) -> Card:
         place = self.root / folder
         try:
             inside = place.resolve().is_relative_to(self.root.resolve())
@@ -157,20 +177,21 @@ class Store:
         if Path(folder).is_absolute() or ".." in Path(folder).parts or not inside:
             raise Refusal("the path leads out of the folder that is served", param="path")
         name = cards.name_of(self.root, place)
+        if name == self.reserved:
+            raise Refusal("it is called as the model itself", param="path")
         try:
             card = cards.read_card(name, place)
         except ArtifactError as error:
             raise Refusal(error.what, 404, "model_not_found", "path") from None
         if card.fingerprint != self.bank.backbone.fingerprint:
             raise Refusal(f"it was made for {card.backbone}, another model than the one that is served", param="path")
-        self.refused.pop(name, None)
-        self.cards[name] = card
         return card
 
     def drop(self, name: str) -> None:
         """Serve it no more; requests that hold it finish. **Raises** `Refusal` where there is none."""
         if self.cards.pop(name, None) is None:
             raise problems.unknown_model(name)
+        self._pinned.discard(name)
         if (resident := self._residents.get(name)) is not None:
             self._forget(resident)
 
@@ -215,7 +236,7 @@ class Store:
         finally:
             self._reserved -= before[7]
         await self._make_room(resident.size)
-        resident.pinned = old is not None and old.pinned
+        resident.pinned = card.name in self._pinned
         self.bank.put(key, resident.injection, resident.foreword.reader.readout)
         self._residents[card.name] = resident
         if card.name in self.cards:

@@ -33,11 +33,13 @@ def _asked(spec: StorySpec) -> list[tuple[str, str]]:
 
 
 def _avoided(spec: StorySpec) -> list[str]:
+    phrases = [(word, Phrase.of(word, spec.english)) for word in spec.avoid]
+    proses = [(called, Prose(text)) for called, text in (*_asked(spec), *_told(spec))]
     return [
         f"{called} holds '{word}', which is to be avoided"
-        for called, text in (*_asked(spec), *_told(spec))
-        for word in spec.avoid
-        if Phrase.of(word, spec.english).places(Prose(text))
+        for called, prose in proses
+        for word, phrase in phrases
+        if phrase.places(prose)
     ]
 
 

@@ -82,6 +82,10 @@ class Character(Settings):
         return value
 
 
+ITEMS, LETTERS = 100, 1000
+"""The most clues, characters, words to avoid and the like, and the most characters of a field or of one of these."""
+
+
 class StorySpec(Settings):
     """What a story has to be. Everything but the topic may be left out.
 
@@ -94,18 +98,18 @@ class StorySpec(Settings):
     `language`: a code; what needs the rules of English is left out for others.
     """
 
-    topic: str = Field(min_length=1)
-    style: str = ""
+    topic: str = Field(min_length=1, max_length=LETTERS)
+    style: str = Field("", max_length=LETTERS)
     length: Range = Range(min=150, max=300)
-    clues: tuple[str, ...] = ()
+    clues: tuple[str, ...] = Field((), max_length=ITEMS)
     ordered: bool = False
     age: int = Field(5, ge=2, le=18)
-    characters: tuple[Character, ...] = ()
-    setting: str = ""
-    moral: str = ""
-    tone: str = ""
-    avoid: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
+    characters: tuple[Character, ...] = Field((), max_length=ITEMS)
+    setting: str = Field("", max_length=LETTERS)
+    moral: str = Field("", max_length=LETTERS)
+    tone: str = Field("", max_length=LETTERS)
+    avoid: tuple[str, ...] = Field((), max_length=ITEMS)
+    allow: tuple[str, ...] = Field((), max_length=ITEMS)
     sentences: Range | None = None
     longest_sentence: int | None = Field(None, ge=3)
     dialogue: bool = False
@@ -143,6 +147,8 @@ class StorySpec(Settings):
         for place, value in enumerate(values, 1):
             if not _A_LETTER.search(value):
                 raise ValueError(f"number {place} is empty: give at least one word, or take it out")
+            if len(value) > LETTERS:
+                raise ValueError(f"number {place} has more than {LETTERS} characters")
         return values
 
     @property

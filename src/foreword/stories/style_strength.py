@@ -18,6 +18,7 @@ import torch
 from foreword import config as configs
 from foreword import registry
 from foreword.artifacts import storage
+from foreword.artifacts.manifest import Manifest
 from foreword.artifacts.storage import Artifact
 from foreword.assembly import assemble
 from foreword.backbone.backbone import Backbone
@@ -46,7 +47,7 @@ def styled(folder: str | Path, strength: float = 1.0, backbone: Backbone | None 
     """
     check_strength(strength)
     artifact = storage.read(folder)
-    check_style(artifact)
+    check_style(artifact.manifest, artifact.injection, str(artifact.folder))
     found = backbone if backbone is not None else load_backbone(artifact.manifest.backbone.name)
     artifact.attach(found)
     injection = artifact.injection
@@ -72,16 +73,15 @@ def check_strength(strength: float) -> None:
         )
 
 
-def check_style(artifact: Artifact) -> None:
+def check_style(manifest: Manifest, injection: Injection, where: str) -> None:
     """**Raises** `Unsupported` for a foreword that does not write, or that needs places inside of the text."""
-    where = str(artifact.folder)
-    if artifact.manifest.readout.get("name") != "lm":
+    if manifest.readout.get("name") != "lm":
         raise Unsupported(
-            f"'{artifact.manifest.name}' answers by {artifact.manifest.readout.get('name')}, and writes no text",
+            f"'{manifest.name}' answers by {manifest.readout.get('name')}, and writes no text",
             where=where,
             do="train a style: foreword story style FOLDER",
         )
-    if artifact.injection.soft is not None:
+    if injection.soft is not None:
         raise Unsupported(
             "a style prompt stands in front of any request as keys and values, and this one has virtual tokens inside "
             "its own template",

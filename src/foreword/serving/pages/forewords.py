@@ -26,9 +26,8 @@ REFUSED = 20
 """How many of those that are not served are named."""
 
 
-def routes(site: Site) -> list[Route]:
+def routes(site: Site, looks: Looking) -> list[Route]:
     """The list, a card, a comparison."""
-    looks = Looking(site.service)
 
     async def show(request: Request) -> Response:
         values = await _list(site, await Form.of(request))

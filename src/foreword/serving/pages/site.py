@@ -17,6 +17,7 @@ from foreword.serving.pages import forewords, playground, status, stories
 from foreword.serving.pages.access import COOKIE, PREFIX, SECONDS, SIGN_IN, Access, from_here
 from foreword.serving.pages.figures import Course
 from foreword.serving.pages.forms import Form
+from foreword.serving.pages.looking import Looking
 from foreword.serving.pages.rendering import Site
 from foreword.serving.pages.studio import Studio
 from foreword.serving.problems import refusal_of
@@ -37,12 +38,12 @@ class Pages:
 
     def __init__(self, service: Service, access: Access) -> None:
         site = Site(service, access)
-        self._course, self._studio = Course(service.metrics), Studio(service)
+        self._course, self._studio, self._looks = Course(service.metrics), Studio(service), Looking(service)
         routes = [
             Route("/", lambda request: RedirectResponse(HOME, 303)),
             *_signing(site),
             *playground.routes(site),
-            *forewords.routes(site),
+            *forewords.routes(site, self._looks),
             *stories.routes(site, self._studio),
             *status.routes(site, self._course),
             Mount("/assets", StaticFiles(packages=[(__package__, "assets")])),
@@ -56,6 +57,7 @@ class Pages:
 
     async def stop(self) -> None:
         """End what runs."""
+        self._looks.close()
         await self._studio.close()
         await self._course.stop()
 

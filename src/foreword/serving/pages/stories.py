@@ -52,7 +52,7 @@ def routes(site: Site, studio: Studio) -> list[Route]:
     async def show(request: Request) -> Response:
         preset = (await Form.of(request)).text("preset") or PRESET
         made = specs.make({}, preset=preset)
-        return _page(site, studio, _typed(Wanted(made, "varied", min(4, studio.most), 0)), preset=preset)
+        return _page(site, studio, _typed(Wanted(made, "stepwise+varied", min(4, studio.most), 0)), preset=preset)
 
     async def begin(request: Request) -> Response:
         form = await Form.of(request)

@@ -22,6 +22,7 @@ from foreword.serving.service import Service
 from foreword.stories import Story, StorySpec, Watch, Written
 from foreword.stories.approaches import Approach, steps
 from foreword.stories.consistency import require_consistent
+from foreword.stories.style_strength import check_style
 
 KEPT = 16
 """Runs that are kept; the oldest that is not being written goes first."""
@@ -163,6 +164,7 @@ class Studio:
                 model, resident = run.wanted.model, None
                 if model:
                     resident = await held.enter_async_context(self._service.store.using(model))
+                    check_style(resident.foreword.manifest, resident.injection, model)
                 loop = asyncio.get_running_loop()
                 made = await loop.run_in_executor(self._pool, self._written, run.wanted, progress, seed, resident)
             _take(run, places, made)
