@@ -163,7 +163,7 @@ def test_only_writers_that_can_be_guided_are_guided():
     assert all(request.guide is not None for request in writer.seen)
     assert all(story.given for story in made.candidates), "the first words of varied are told as given"
     happens = [request.guide.events for request in writer.seen]
-    assert len({*happens[0], *happens[1]}) == 4, "two events each, and no event twice before all were there"
+    assert len({*happens[0], *happens[1]}) == 6, "a time and two events each, none twice before all were there"
     with pytest.raises(ConfigError, match="choose one"):
         write(SMALL, approach="stepwise+plan", writer=Guided(GOOD))
     with pytest.raises(ConfigError, match="English"):
