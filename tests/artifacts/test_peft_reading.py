@@ -107,6 +107,20 @@ def test_encoder_decoders_are_refused(folder: Path, change: dict[str, Any]) -> N
     _refused(folder, "encoder-decoder", Unsupported)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha_pattern": {"(": 8}}, "no regular expression"),
+        ({"alpha_pattern": ["a"]}, "no mapping"),
+        ({"modules_to_save": 5}, "no list of names"),
+    ],
+)
+def test_settings_of_another_kind_are_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    _written(tmp_path, "lora")
+    _change_config(tmp_path / "lora", **change)
+    _refused(tmp_path / "lora", message)
+
+
 def test_missing_weights_are_told(folder: Path) -> None:
     (folder / "adapter_model.safetensors").unlink()
     _refused(folder, r"no adapter_model\.safetensors")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from foreword.artifacts import storage
 from foreword.artifacts.peft import export_peft, import_peft, read_peft, write_peft
@@ -20,6 +21,7 @@ from foreword.config import GenerationOptions
 from foreword.errors import Unsupported
 from foreword.generation import generate
 from foreword.injections import Injection
+from foreword.text.pieces import Frame
 from support.backbones import CAUSAL, MASKED, bare, shared
 from support.forewords import OWNER, ROWS, bank_of, loud, make, scores, short_words
 from support.peft_models import (
@@ -275,6 +277,22 @@ def test_an_export_of_a_decoder_gives_our_logits_there(family, method, tmp_path,
     leading = exported.config["num_virtual_tokens"] - _virtual(made)
     there = theirs(family, exported.folder, _word_ids(made, leading))
     close(_last_logits(made, backbone), [one[-1] for one in there], f"write {method} {family}")
+    law(12)
+
+
+@pytest.mark.parametrize("family", [name for name in CAUSAL if Frame.of(shared(name).tokenizer, pair=False).prefix])
+def test_an_export_that_peft_saved_anew_is_read_as_the_export(family, tmp_path, law):
+    """PEFT keeps no note of what the first virtual tokens are: the tokenizer's own first words, which rows have too."""
+    backbone = shared(family)
+    made = _shaken(make(family, "prompt-random", "words", backbone=backbone))
+    exported = _exported(made, backbone, tmp_path)
+    words = short_words(family)
+    reading = Reading(template="{text} It was {mask}", labels=list(words), words={k: [w] for k, w in words.items()})
+    first = storage.read(import_peft(exported.folder, backbone, tmp_path / "first", reading).folder)
+    path = exported.folder / "adapter_model.safetensors"
+    save_file({name: tensor.clone() for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+    again = storage.read(import_peft(exported.folder, backbone, tmp_path / "again", reading).folder)
+    assert again.injection.soft is not None and torch.equal(again.injection.soft.vectors, first.injection.soft.vectors)
     law(12)
 
 

@@ -39,6 +39,16 @@ def writer(family, method, **changes):
     return make(family, method, readout, backbone=shared(family), rows=ROWS, labels=(), **settings)
 
 
+@pytest.mark.parametrize("family", WRITERS)
+def test_the_name_of_a_special_token_in_an_answer_is_text(family):
+    assembly = writer(family, "prompt-random")
+    tokenizer = assembly.backbone.tokenizer
+    special = set(tokenizer.all_special_ids)
+    ids = assembly.readout.ids(f"good {tokenizer.eos_token}")
+    assert ids[-1] == tokenizer.eos_token_id or len(ids) == 8
+    assert not special & set(ids[:-1])
+
+
 @pytest.mark.parametrize(("family", "method"), grid(WRITING, WRITERS))
 def test_the_loss_is_that_of_the_target_tokens_and_no_route_changes_it(family, method, law):
     assembly = writer(family, method)

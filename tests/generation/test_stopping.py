@@ -62,6 +62,18 @@ def test_text_is_cut_before_the_first_stop_string(text, stops, expected):
     assert all(stop not in gpt2_tokenizer().decode(ids[: count - 1]) for stop in stops)
 
 
+def test_a_stop_string_that_names_a_special_token_is_that_token():
+    """It is left out of what is decoded, so a search in the text would never find it."""
+    tokenizer = gpt2_tokenizer()
+    name = next(token for token in tokenizer.all_special_tokens)
+    number = tokenizer.convert_tokens_to_ids(name)
+    rule = stopping(stop_strings=(name, "zzz"), eos_token_ids=())
+    ids = [*ids_of("The film"), number, *ids_of("was")]
+    count, reason = first_end(rule, ids)
+    assert (ids[count - 1], reason) == (number, "stop")
+    assert rule.finish(ids[:count], 0.0, reason).text == "The film"
+
+
 def test_an_end_token_that_completes_no_stop_string():
     rule = stopping(stop_strings=("zzz",), max_new_tokens=4)
     assert first_end(rule, ids_of("The film was great and good")) == (4, "length")

@@ -60,5 +60,5 @@ def majority(
     known, asked = ([row[task.target] for row in part] for part in (train, rows))
     ranked = ranks.majority_scores(known, asked, len(labels)) if set(names) & set(ranks.NAMES) else {}
     counted = metrics.defined([name for name in names if name not in ranked], len(labels))
-    scores = baselines.majority_scores(known, asked, len(labels), counted) | ranked
+    scores = (baselines.majority_scores(known, asked, len(labels), counted) if counted else {}) | ranked
     return {name: scores[name] for name in names if name in scores}

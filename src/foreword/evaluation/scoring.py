@@ -75,7 +75,8 @@ def evaluate_items(
     known = [name for name in metrics.defined(names, scores.shape[1]) if name != "loss"]
     by_row = ranks.rows(list(scores.cpu().numpy()), targets) if set(known) & set(ranks.NAMES) else {}
     by_row = {name: values for name, values in by_row.items() if name in known}
-    counted = metrics.score(predictions, targets, scores.shape[1], [name for name in known if name not in by_row])
+    wanted = [name for name in known if name not in by_row]
+    counted = metrics.score(predictions, targets, scores.shape[1], wanted) if wanted else {}
     means = {name: sum(values) / len(values) for name, values in by_row.items()}
     measured = {name: (counted | means)[name] for name in known}
     measured["loss"] = float(cross_entropy(scores, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -146,6 +147,8 @@ def span_of(bank: Bank, item: Item, scores: Tensor) -> Found:
     first, last = best_span(scores[:, : len(spots)], readout.max_answer_length)
     probability = scores.softmax(-1)
     start, end = spots[first].start, spots[last].end
+    while end < len(item.source) and unicodedata.category(item.source[end]) == "Mn":
+        end += 1  # an accent that a tokenizer has stripped belongs to its letter
     text = item.source[start:end]
     assert isinstance(text, str)
     return Found(text, start, end, float(probability[0, first] * probability[1, last]))

@@ -33,13 +33,18 @@ class Stopping:
         own = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
         self.eos = frozenset(own if options.eos_token_ids is None else options.eos_token_ids)
         self._tokenizer = tokenizer
-        self._strings = options.stop_strings
+        # a special token is left out of what is decoded, so one that is named as a stop is known by its number
+        names = set(tokenizer.all_special_tokens)
+        self._strings = tuple(stop for stop in options.stop_strings if stop not in names)
+        self._stops = frozenset(tokenizer.convert_tokens_to_ids([s for s in options.stop_strings if s in names]))
         self._limit = options.max_new_tokens
 
     def reason(self, ids: Sequence[int]) -> Reason | None:
         """Why the new tokens `ids` end here, or None when they go on."""
         if ids[-1] in self.eos:
             return "eos"
+        if ids[-1] in self._stops:
+            return "stop"
         if self._strings and self._cut(self._decode(ids)) is not None:
             return "stop"
         return "length" if len(ids) >= self._limit else None

@@ -125,8 +125,14 @@ class Injection:
         )
 
     def detached(self) -> Injection:
-        """The same values without their history, for use after training."""
-        named = {name: tensor.detach().clone() for name, tensor in self.tensors().items()}
+        """The same values without their history, for use after training.
+
+        They lie in memory as those that are read from a file do: a product may differ in its last bit by that alone.
+        """
+        named = {
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.tensors().items()
+        }
         return Injection.from_tensors(named, self.position_offset)
 
     def size(self) -> int:

@@ -59,7 +59,9 @@ class LanguageModel(Readout):
 
     def ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer, the end token included, as many as there is room for."""
-        own = self.tokenizer(self.prefix + text, add_special_tokens=False, verbose=False)["input_ids"]
+        own = self.tokenizer(
+            self.prefix + text, add_special_tokens=False, split_special_tokens=True, verbose=False
+        )["input_ids"]  # fmt: skip
         return (*own, self.tokenizer.eos_token_id)[: self.options.max_new_tokens]
 
     def prompt(self, row: Row) -> Row:

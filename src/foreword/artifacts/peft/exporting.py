@@ -149,6 +149,6 @@ def _usage(
     elif task_type == "SEQ_CLS":
         notes.append(f"the classes are, in order: {', '.join(reader.labels)}")
     elif reader.readout.name == "verbalizer":
-        words = artifact.manifest.readout.get("words") or {label: label for label in reader.labels}
+        words = artifact.manifest.readout.get("words") or {label: label.replace("_", " ") for label in reader.labels}
         notes.append(f"the answer is the likeliest of these words at the mask: {words}")
     return tuple(notes)

@@ -84,6 +84,15 @@ def import_peft(
     return Imported(output, adapter, (*adapter.notes, *notes))
 
 
+def _leading(soft: SoftTokens, words: Sequence[int], backbone: Backbone) -> int:
+    """How many virtual tokens are the tokenizer's own first words: saving with PEFT loses an export's note of it."""
+    if not words or len(soft.vectors) <= len(words):
+        return 0
+    own = backbone.embed(torch.tensor([list(words)], device=backbone.device))[0].detach()
+    first = soft.vectors[: len(words)].to(own)
+    return len(words) if torch.allclose(first, own, rtol=1e-4, atol=1e-6) else 0
+
+
 def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[str, Any], list[str]]:
     """What the backbone is given, the method that holds it, and what to say about it."""
     injection: Injection = adapter.injection
@@ -94,8 +103,9 @@ def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[s
         words = Frame.of(backbone.tokenizer, pair=False).prefix
         if adapter.leading not in (0, len(words)) or adapter.leading == len(soft.vectors):
             raise ArtifactError("the checkpoint was exported from a foreword of another tokenizer")
-        if adapter.leading == len(words):
-            own = soft.vectors[adapter.leading :]
+        leading = adapter.leading or _leading(soft, words, backbone)
+        if leading == len(words):
+            own = soft.vectors[leading:]
             return Injection(soft=SoftTokens(own)), {"name": "prompt-tuning", "num_virtual_tokens": len(own)}, notes
         if backbone.kind != "causal":
             reads = ", where its own classifier reads one of them," if backbone.kind == "masked" else ""

@@ -145,7 +145,10 @@ def _base(config: Mapping[str, Any]) -> str:
 
 def _readout(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The head's tensors by their names in the task model. **Raises** `ArtifactError` for any other tensor."""
-    saved = (*HEADS, *(config.get("modules_to_save") or ()))
+    more = config.get("modules_to_save") or []
+    if not isinstance(more, list) or not all(isinstance(name, str) for name in more):
+        raise ArtifactError(f"modules_to_save is {more!r}, no list of names")
+    saved = (*HEADS, *more)
     found = {}
     for name, tensor in tensors.items():
         inner = name.removeprefix("base_model.").removeprefix("model.")

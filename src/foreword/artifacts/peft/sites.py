@@ -95,13 +95,21 @@ def _site(name: str, backbone: Backbone) -> tuple[int, str]:
 
 def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
     """alpha / r, or alpha / sqrt(r); alpha may be the module's own."""
-    alpha = config.get("lora_alpha", 8)
-    for pattern, own in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", name.removeprefix("base_model.model.")):
+    alpha, patterns = config.get("lora_alpha", 8), config.get("alpha_pattern") or {}
+    if not isinstance(patterns, Mapping):
+        raise ArtifactError(f"alpha_pattern is {patterns!r}, no mapping")
+    for pattern, own in patterns.items():
+        try:
+            fits = re.match(rf"(.*\.)?({pattern})$", name.removeprefix("base_model.model."))
+        except re.error:
+            raise ArtifactError(f"alpha_pattern holds {pattern!r}, no regular expression") from None
+        if fits:
             alpha = own
             break
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise ArtifactError(f"lora_alpha is {alpha!r}, no number")
+    if rank < 1:
+        raise ArtifactError(f"{name} has rank {rank}")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
