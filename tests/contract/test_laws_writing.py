@@ -40,13 +40,11 @@ def writer(family, method, **changes):
 
 
 @pytest.mark.parametrize("family", WRITERS)
-def test_the_name_of_a_special_token_in_an_answer_is_text(family):
+def test_the_name_of_the_end_in_an_answer_does_not_end_it(family):
     assembly = writer(family, "prompt-random")
     tokenizer = assembly.backbone.tokenizer
-    special = set(tokenizer.all_special_ids)
     ids = assembly.readout.ids(f"good {tokenizer.eos_token}")
-    assert ids[-1] == tokenizer.eos_token_id or len(ids) == 8
-    assert not special & set(ids[:-1])
+    assert tokenizer.eos_token_id not in ids[:-1] and len(ids) > 1
 
 
 @pytest.mark.parametrize(("family", "method"), grid(WRITING, WRITERS))

@@ -62,7 +62,9 @@ class LanguageModel(Readout):
         own = self.tokenizer(
             self.prefix + text, add_special_tokens=False, split_special_tokens=True, verbose=False
         )["input_ids"]  # fmt: skip
-        return (*own, self.tokenizer.eos_token_id)[: self.options.max_new_tokens]
+        end = self.tokenizer.eos_token_id
+        own = [token for token in own if token != end]  # T5's pieces hold its name, however a text is split
+        return (*own, end)[: self.options.max_new_tokens]
 
     def prompt(self, row: Row) -> Row:
         """A row without its answer."""
