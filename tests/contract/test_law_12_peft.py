@@ -293,6 +293,10 @@ def test_an_export_that_peft_saved_anew_is_read_as_the_export(family, tmp_path, 
     save_file({name: tensor.clone() for name, tensor in load_file(path).items()}, path, {"format": "pt"})
     again = storage.read(import_peft(exported.folder, backbone, tmp_path / "again", reading).folder)
     assert again.injection.soft is not None and torch.equal(again.injection.soft.vectors, first.injection.soft.vectors)
+    trained = {name: tensor.clone() + 1e-3 for name, tensor in load_file(path).items()}
+    save_file(trained, path, {"format": "pt"})
+    moved = storage.read(import_peft(exported.folder, backbone, tmp_path / "moved", reading).folder)
+    assert moved.injection.soft is None and moved.injection.key_values is not None
     law(12)
 
 

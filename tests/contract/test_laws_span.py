@@ -10,7 +10,7 @@ import torch
 from foreword.artifacts import storage
 from foreword.batch import collate
 from foreword.errors import ConfigError, DataError, TemplateError, Unsupported
-from foreword.evaluation.spotting import best_span, found
+from foreword.evaluation.spotting import best_span, found, span_of
 from foreword.readouts.span import spots_in
 from foreword.training.loop import Loop, Silent
 from foreword.training.route import follow, route_of
@@ -192,6 +192,17 @@ def test_windows_share_their_stride_and_leave_nothing_out():
         assert len(set(one) & set(after)) == 4 or after[-1] == 79
     assert item.label == (1, 1)
     assert assembly.reader.cut([item]).startswith("1 of 1 texts")
+
+
+def test_an_answer_ends_with_its_accent_though_the_tokenizer_strips_it():
+    assembly = finder("bert", "linear-probe")
+    bank = bank_of({"own": assembly})
+    item = assembly.reader.item({"context": "the cafe\u0301 was good", "question": "Is it good?"}, "own")
+    spots = spots_in(item.rows)
+    last = next(number for number, spot in enumerate(spots) if spot.end == len("the cafe"))
+    scores = torch.zeros(2, len(spots))
+    scores[0, last], scores[1, last] = 9.0, 9.0
+    assert span_of(bank, item, scores).text == "e\u0301"
 
 
 def test_a_text_without_tokens_has_the_empty_answer():

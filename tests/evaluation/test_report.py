@@ -128,3 +128,10 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 def test_half_a_character_does_not_lose_the_page(tmp_path):
     path = report.write_report(tmp_path / "r.html", title="broken \ud83d", table=[TUNED])
     assert "broken ?" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(119.7, "2 min 0 s"), (99.6, "1 min 40 s"), (99.4, "99 s"), (3.04, "3.0 s")]
+)
+def test_no_minute_has_sixty_seconds(seconds, told):
+    assert report._duration(seconds) == told

@@ -355,7 +355,8 @@ def test_what_is_served_goes_on_being_served_when_it_cannot_be_loaded_anew(root)
     run(store, work)
 
 
-def test_what_is_pinned_stays_pinned_over_a_replacement_that_fails(root):
+def test_what_is_pinned_stays_pinned_over_a_replacement_that_fails(root, monkeypatch):
+    monkeypatch.setattr("foreword.serving.store.ROOM_SECONDS", 0.05)
     store = store_of(root)
 
     async def work(store):
@@ -365,8 +366,11 @@ def test_what_is_pinned_stays_pinned_over_a_replacement_that_fails(root):
         with pytest.raises(Refusal):
             await use(store, "f0")
         (root / "f0" / "weights.safetensors").write_bytes(whole)
-        async with store.using("f0") as resident:
-            assert resident.pinned
+        await use(store, "f0")
+        store.limit = len(whole) + 9  # room for one
+        with pytest.raises(Refusal, match="full of those in use"):
+            await use(store, "f1")
+        assert store.names == ("f0",)
 
     run(store, work)
 

@@ -43,7 +43,6 @@ class Resident:
     injection: Injection
     front: Row | None
     size: int
-    pinned: bool = False
     users: int = 0
     fronts: dict[bool, Front] = field(default_factory=dict)
 

@@ -144,7 +144,6 @@ class Store:
                 resident = await self.take(name)
             except Refusal as error:
                 raise ConfigError(f"'{name}' cannot be kept in memory: {error.what}") from None
-            resident.pinned = True
             self._pinned.add(name)
             self.give_back(resident)
 
@@ -236,7 +235,6 @@ class Store:
         finally:
             self._reserved -= before[7]
         await self._make_room(resident.size)
-        resident.pinned = card.name in self._pinned
         self.bank.put(key, resident.injection, resident.foreword.reader.readout)
         self._residents[card.name] = resident
         if card.name in self.cards:
@@ -254,7 +252,7 @@ class Store:
             raise Refusal(f"it takes {size:,} bytes, and {self.limit:,} are allowed", 404, "model_refused", "model")
         deadline = asyncio.get_running_loop().time() + ROOM_SECONDS
         while self.used + size > self.limit:
-            idle = next((one for one in self._residents.values() if not one.users and not one.pinned), None)
+            idle = next((one for one in self._residents.values() if self._idle(one)), None)
             if idle is not None:
                 self._forget(idle)
                 continue
@@ -264,6 +262,10 @@ class Store:
                     await self._freed.wait()
             except TimeoutError:
                 raise problems.busy("the memory for forewords is full of those in use") from None
+
+    def _idle(self, resident: Resident) -> bool:
+        """Whether it may go: nobody uses it, and it is not to be kept."""
+        return not resident.users and resident.card.name not in self._pinned
 
     def _forget(self, resident: Resident, evicted: bool = True) -> None:
         """Out of memory: at once, or when the last request that holds it ends."""

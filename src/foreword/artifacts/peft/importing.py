@@ -89,8 +89,7 @@ def _leading(soft: SoftTokens, words: Sequence[int], backbone: Backbone) -> int:
     if not words or len(soft.vectors) <= len(words):
         return 0
     own = backbone.embed(torch.tensor([list(words)], device=backbone.device))[0].detach()
-    first = soft.vectors[: len(words)].to(own)
-    return len(words) if torch.allclose(first, own, rtol=1e-4, atol=1e-6) else 0
+    return len(words) if torch.equal(soft.vectors[: len(words)].to(own), own) else 0
 
 
 def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[str, Any], list[str]]:
@@ -104,6 +103,11 @@ def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[s
         if adapter.leading not in (0, len(words)) or adapter.leading == len(soft.vectors):
             raise ArtifactError("the checkpoint was exported from a foreword of another tokenizer")
         leading = adapter.leading or _leading(soft, words, backbone)
+        if leading > adapter.leading:
+            notes.append(
+                f"it begins with {backbone.tokenizer.convert_ids_to_tokens(list(words))}, as every row does anyway: "
+                "it is read as an export of a foreword that PEFT has saved anew"
+            )
         if leading == len(words):
             own = soft.vectors[leading:]
             return Injection(soft=SoftTokens(own)), {"name": "prompt-tuning", "num_virtual_tokens": len(own)}, notes

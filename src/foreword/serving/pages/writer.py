@@ -72,7 +72,7 @@ class EngineWriter(LocalWriter):
         row, most = self._fitted(request)
         # the engine's thread has a tokenizer of its own
         chooser = self._drawing(request, row, self._service.engine.decoder.tokenizer)
-        options = GenerationOptions(max_new_tokens=most, do_sample=True, seed=request.seed)
+        options = GenerationOptions(max_new_tokens=most)
         return Writing(as_row(row), self._resident, options, tell, chooser=chooser)
 
     def _follow(
