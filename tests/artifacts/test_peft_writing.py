@@ -227,6 +227,42 @@ def test_an_imported_writer_needs_a_task_alone(soft: Path, tmp_path: Path) -> No
     assert artifact.attach(shared("gpt2")).encoder.template.soft_count == 3
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_foreword_of_a_chat_goes_out_and_comes_in(bos: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows begin with what the chat template writes first, whatever the tokenizer adds to other texts."""
+    backbone = shared("llama")
+    if not bos:
+        chat = backbone.tokenizer.chat_template.replace("{{ bos_token }}", "")
+        monkeypatch.setattr(backbone.tokenizer, "chat_template", chat)
+    template = {"text": "{text} It was{mask}", "max_length": 64, "chat": True}
+    made = make("llama", "prompt-random", "words", backbone=backbone, template=template)
+    exported = export_peft(_artifact(made, tmp_path), backbone, tmp_path / "theirs")
+    assert "the user's message in the model's chat template" in exported.notes[0]
+    assert any("own first one" in note for note in exported.notes) == bos
+    labels = ["bad", "good"]
+    again = import_peft(
+        tmp_path / "theirs", backbone, tmp_path / "ours", Reading(labels=labels, template=template["text"], chat=True)
+    )
+    reader = storage.read(again.folder).attach(backbone)
+    row, own = (one.encoder.encode({"text": "the film"}) for one in (reader, made.reader))
+    assert row == own
+    soft = storage.read(again.folder).injection.soft
+    assert soft is not None and torch.equal(soft.vectors, made.method.compiled().soft.vectors)  # type: ignore[union-attr]
+
+
+def test_a_chat_is_not_taken_for_another_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = shared("llama")
+    template = {"text": "{text} It was{mask}", "max_length": 64, "chat": True}
+    made = make("llama", "prompt-random", "words", backbone=backbone, template=template)
+    export_peft(_artifact(made, tmp_path), backbone, tmp_path / "theirs")
+    from foreword.text.pieces import Frame
+
+    bare = Frame((), (), (), (), (), (), (0, 0))
+    monkeypatch.setattr(Frame, "of", lambda *_, **__: bare)  # as a tokenizer whose chat alone begins with <s>
+    with pytest.raises(ArtifactError, match="--chat"):
+        import_peft(tmp_path / "theirs", backbone, tmp_path / "ours", Reading(labels=["bad", "good"]))
+
+
 def test_an_imported_foreword_has_what_is_needed_to_train_it_further(soft: Path, tmp_path: Path) -> None:
     """D21: PEFT cannot go on training a prompt that it has read."""
     made = import_peft(soft, shared("gpt2"), tmp_path / "out", Reading(labels=["bad", "good"]))

@@ -47,6 +47,20 @@ def test_the_name_of_the_end_in_an_answer_does_not_end_it(family):
     assert tokenizer.eos_token_id not in ids[:-1] and len(ids) > 1
 
 
+@pytest.mark.parametrize("family", [name for name in WRITERS if shared(name).kind == "causal"])
+@pytest.mark.parametrize("behind", [" ", "\n"])
+def test_an_answer_has_the_tokens_of_the_whole_text(family, behind):
+    """A tokenizer that puts a space in front of a text puts none in front of an answer."""
+    assembly = writer(family, "prompt-random", template="{source}:" + behind + "{mask}")
+    tokenizer = assembly.backbone.tokenizer
+
+    def ids(text):
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    whole = ids(f"the film:{behind}was great")
+    assert (*ids(f"the film:{behind}".rstrip(" ")), *assembly.readout.ids("was great")[:-1]) == whole
+
+
 @pytest.mark.parametrize(("family", "method"), grid(WRITING, WRITERS))
 def test_the_loss_is_that_of_the_target_tokens_and_no_route_changes_it(family, method, law):
     assembly = writer(family, method)

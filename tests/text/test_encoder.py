@@ -125,7 +125,7 @@ def test_a_tokenizer_that_adds_its_own_space_gets_none_twice_after_a_soft_slot()
 
 
 def test_data_that_names_special_tokens_stays_text():
-    for family, name in [("bert", "[SEP]"), ("roberta", "<mask>"), ("llama", "<|im_end|>")]:
+    for family, name in [("bert", "[SEP]"), ("roberta", "</s>"), ("llama", "<|im_end|>")]:
         made = encoder(family, "A {a} film.")
         token = made.tokenizer.convert_tokens_to_ids(name)
         assert token not in made.encode({"a": f"so {name} good"}).ids[1:-1]
@@ -165,6 +165,22 @@ def test_what_may_not_be_cut_must_fit():
     assert "5 virtual tokens, 4 tokens of text" in str(error.value)
     assert "2 special tokens need 11" in str(error.value)
     assert len(encoder("bert", "{soft:5} the {a}", 8).encode({"a": "was great"})) == 8
+
+
+def test_the_room_of_an_answer_is_told_as_such():
+    with pytest.raises(TemplateError) as error:
+        encoder("gpt2", "{soft:5} {a}", 8, shorten=()).encode({"a": "a"}, reserve=6)
+    assert "0 special tokens and the 6 kept for the answer need 12" in str(error.value)
+    assert "leave the answer less room" in str(error.value)
+
+
+@pytest.mark.parametrize("family", MASKED)
+def test_a_mask_written_as_text_is_told(family):
+    token = FAMILIES[family]().mask_token
+    with pytest.raises(TemplateError, match=r"write \{mask\}"):
+        encoder(family, "{a} It was " + token + ".")
+    row = encoder(family, "{a} It was {mask}.").encode({"a": token})  # in data it is only text
+    assert len(row.answers) == 1
 
 
 def test_continuations_are_kept_and_reserved_places_cut_alike():

@@ -28,6 +28,7 @@ def import_(
         list[str] | None, typer.Option(help="LABEL=WORD, for the language-model head; may be repeated.")
     ] = None,
     max_length: Annotated[int | None, typer.Option(help="Cut longer rows (default: what the model takes).")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="A text is a message in the model's chat template.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the artifact that is there.")] = False,
 ) -> None:
     """Make a foreword of a PEFT checkpoint: prompt tuning, P-tuning, prefix tuning, LoRA, IA3."""
@@ -37,7 +38,7 @@ def import_(
     from foreword.cli import render
 
     names = None if labels is None else [name.strip() for name in labels.split(",") if name.strip()]
-    reading = Reading(task, template, names, _words(word or [], names or []), max_length)
+    reading = Reading(task, template, names, _words(word or [], names or []), max_length, chat)
     check_output(output.absolute(), "foreword.json", overwrite=overwrite)
     read_config(checkpoint), read_tensors(checkpoint)  # what is broken is told before a model is loaded
     made = import_peft(checkpoint, load(backbone), output, reading, overwrite=overwrite)

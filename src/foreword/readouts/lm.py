@@ -14,6 +14,7 @@ from foreword.errors import Unsupported
 from foreword.readouts.base import Label, Readout, ReadoutSetup, places
 from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
+from foreword.text.pieces import ids_after
 from foreword.text.rows import Row
 
 
@@ -48,6 +49,7 @@ class LanguageModel(Readout):
             raise Unsupported(f"the tokenizer of {backbone.name} has no end token, so no text would ever end")
         self.options: GenerationOptions = config
         self.prefix, self.tokenizer = setup.answer_prefix, backbone.tokenizer
+        self.context = "" if backbone.kind == "encoder-decoder" else ":" if self.prefix else "\n"
 
     def encode(self, encoder: Encoder, example: dict[str, str]) -> tuple[Row, ...]:
         return (encoder.encode(example, reserve=self.options.max_new_tokens),)
@@ -59,11 +61,9 @@ class LanguageModel(Readout):
 
     def ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer, the end token included, as many as there is room for."""
-        own = self.tokenizer(
-            self.prefix + text, add_special_tokens=False, split_special_tokens=True, verbose=False
-        )["input_ids"]  # fmt: skip
         end = self.tokenizer.eos_token_id
-        own = [token for token in own if token != end]  # T5's pieces hold its name, however a text is split
+        own = ids_after(self.context, self.prefix + text, self.tokenizer, plain=True)
+        own = tuple(token for token in own if token != end)  # T5's pieces hold its name, however a text is split
         return (*own, end)[: self.options.max_new_tokens]
 
     def prompt(self, row: Row) -> Row:

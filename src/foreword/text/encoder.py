@@ -16,7 +16,8 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from foreword.errors import TemplateError, did_you_mean
+from foreword.errors import TemplateError
+from foreword.text import checks
 from foreword.text import pieces as runs
 from foreword.text.chat import turns
 from foreword.text.pieces import NOWHERE, Frame, Piece
@@ -78,36 +79,10 @@ class Encoder:
 
     def __post_init__(self) -> None:
         runs.require_fast(self.tokenizer)
-        template, where = self.template, str(self.template)
-        _ = template.soft_count
-        if self.kind != "masked" and any(isinstance(part, Mask) for part in template.parts[:-1]):
-            reason = (
-                "a causal model reads from left to right" if self.kind == "causal" else "a decoder writes the answer"
-            )
-            raise TemplateError(
-                f"{reason}, so {{mask}} must be the last thing in its template",
-                where=where,
-                do="move {mask} to the end, or use a masked model",
-            )
-        if self.kind == "masked" and template.has_mask and self.tokenizer.mask_token_id is None:
-            raise TemplateError("the tokenizer has no mask token for {mask}", where=where, do="use a masked model")
-        if self.demonstrations and not template.has_mask:
-            raise TemplateError(
-                "demonstrations need a place for their answers", where=where, do="put {mask} into the template"
-            )
-        for name in self.shorten or ():
-            if name not in template.fields:
-                raise TemplateError(
-                    f"the field '{name}' that may be shortened is not in the template",
-                    where=where,
-                    do=did_you_mean(name, template.fields),
-                )
-        if self.chat and self.kind != "causal":
-            raise TemplateError("a model that is not causal has no chat", where=where, do="leave `chat` out")
-        if self.chat and not self.tokenizer.chat_template:
-            raise TemplateError(
-                "the model's tokenizer has no chat template", where=where, do="leave `chat` out, or use a chat model"
-            )
+        checks.answer_place(self.template, self.tokenizer, self.kind, demonstrated=bool(self.demonstrations))
+        checks.shortened(self.template, self.shorten or ())
+        if self.chat:
+            checks.chat(self.template, self.tokenizer, self.kind)
 
     @cached_property
     def answer_prefix(self) -> str:
@@ -166,7 +141,7 @@ class Encoder:
             body += [_Place(token, self._head[1].text_types[0]) for token in continuation]
         else:
             reserve = 0
-        cut = self._cuts(body, around + len(body) + reserve - self.max_length, around + reserve)
+        cut = self._cuts(body, around, reserve)
         gone = dropped([place.slot for place in body], cut, self.keep)
         row = self._row(body, gone, continuation, None if spot is None else example[spot])
         return replace(row, cut=len(gone))
@@ -368,8 +343,9 @@ class Encoder:
             )
         return tuple(range(len(places) - continuation - 1, len(places)))
 
-    def _cuts(self, body: Sequence[_Place], excess: int, around: int) -> dict[int, int]:
-        """How many tokens each field's slot loses, for `excess` to go."""
+    def _cuts(self, body: Sequence[_Place], around: int, reserve: int) -> dict[int, int]:
+        """How many tokens each field's slot loses, for the row to fit with its special tokens and what it reserves."""
+        excess = around + len(body) + reserve - self.max_length
         if excess <= 0:
             return {}
         parts = self._parts[len(self._front) :]
@@ -379,17 +355,20 @@ class Encoder:
             if place.slot in length:
                 length[place.slot] += 1
         if sum(length.values()) < excess:
-            raise self._does_not_fit(body, around, sum(length.values()))
+            raise self._does_not_fit(body, sum(length.values()), around, reserve)
         return lost(length, excess)
 
-    def _does_not_fit(self, body: Sequence[_Place], around: int, cuttable: int) -> TemplateError:
+    def _does_not_fit(self, body: Sequence[_Place], cuttable: int, around: int, reserve: int) -> TemplateError:
         virtual = sum(place.soft >= 0 for place in body)
         fixed = len(body) - virtual - cuttable
+        answer = f", {around} special tokens and the {reserve} kept for the answer" if reserve else ""
+        answer = answer or f" and {around} special tokens"
         return TemplateError(
             f"a row has room for {self.max_length} tokens, but {virtual} virtual tokens, {fixed} tokens of text that "
-            f"may not be cut and {around} special tokens need {virtual + fixed + around}",
+            f"may not be cut{answer} need {virtual + fixed + around + reserve}",
             where=str(self.template),
-            do="raise max_length, use fewer virtual tokens or demonstrations, or let more fields be shortened",
+            do="raise max_length, use fewer virtual tokens or demonstrations, or let more fields be shortened"
+            + (", or leave the answer less room" if reserve else ""),
         )
 
 

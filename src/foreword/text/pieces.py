@@ -100,6 +100,20 @@ def adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
     return list(two) == [*word, *word]
 
 
+def ids_after(context: str, text: str, tokenizer: PreTrainedTokenizerBase, plain: bool = False) -> tuple[int, ...]:
+    """The tokens of `text` as they come after `context`, where a tokenizer adds no space of its own.
+
+    `plain`: names of special tokens are only text.
+    """
+
+    def ids(string: str) -> tuple[int, ...]:
+        own = tokenizer(string, add_special_tokens=False, split_special_tokens=plain, verbose=False)
+        return tuple(own["input_ids"])
+
+    before, both = ids(context), ids(context + text)
+    return both[len(before) :] if both[: len(before)] == before else ids(text)
+
+
 def trim_start(pieces: Sequence[Piece], characters: str | None = None) -> list[Piece]:
     """The pieces without whitespace (or `characters`) at the front of their joined text."""
     for index, piece in enumerate(pieces):

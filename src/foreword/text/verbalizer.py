@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from foreword.errors import TemplateError, did_you_mean
+from foreword.text.pieces import ids_after
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -133,7 +134,7 @@ def _word_ids(word: str, label: str, tokenizer: PreTrainedTokenizerBase, prefix:
     where = f"label '{label}'"
     if not isinstance(word, str):
         raise TemplateError(f"a label word is {type(word).__name__}, not text: {word!r}", where=where, do="quote it")
-    ids = _after(":" if prefix else "\n", prefix + word.strip(), tokenizer)
+    ids = ids_after(":" if prefix else "\n", prefix + word.strip(), tokenizer)
     if not ids or not word.strip():
         raise TemplateError(f"the tokenizer makes nothing of the label word {word!r}", where=where, do=_OTHER)
     special = {token for token in (*tokenizer.all_special_ids, tokenizer.unk_token_id) if token is not None}
@@ -142,13 +143,3 @@ def _word_ids(word: str, label: str, tokenizer: PreTrainedTokenizerBase, prefix:
         what = f"the tokenizer cannot make the label word {word!r} (it gives {pieces})"
         raise TemplateError(what, where=where, do=_OTHER)
     return ids
-
-
-def _after(context: str, text: str, tokenizer: PreTrainedTokenizerBase) -> Word:
-    """The tokens of `text` as they come after `context`, where a tokenizer adds no space of its own."""
-
-    def ids(string: str) -> Word:
-        return tuple(tokenizer(string, add_special_tokens=False, verbose=False)["input_ids"])
-
-    before, both = ids(context), ids(context + text)
-    return both[len(before) :] if both[: len(before)] == before else ids(text)

@@ -24,6 +24,7 @@ from foreword.text.encoder import Encoder
 from foreword.text.template import Soft, Template
 
 WITHOUT = "export it without its readout (--no-readout)"
+CHAT = ", which is the user's message in the model's chat template"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _usage(
     with_readout: bool,
 ) -> tuple[str, ...]:
     template = Template(tuple(part for part in reader.encoder.template.parts if not isinstance(part, Soft)))
-    notes = [f"texts are written as `{template}`"]
+    notes = [f"texts are written as `{template}`" + (CHAT if reader.encoder.chat else "")]
     if leading:
         notes.append(
             f"the first {leading} virtual token(s) are the tokenizer's own first one(s): give PEFT the ids without them"

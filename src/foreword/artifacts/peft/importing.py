@@ -21,6 +21,8 @@ from foreword.backbone.backbone import Backbone
 from foreword.config import RunConfig, build
 from foreword.errors import ArtifactError, ConfigError, Unsupported
 from foreword.injections import Injection, LowRank, ScaleInput, Sites, SoftTokens
+from foreword.text.chat import turns
+from foreword.text.checks import chat as require_chat
 from foreword.text.pieces import Frame
 from foreword.text.template import Template
 
@@ -30,7 +32,8 @@ class Reading:
     """How the imported foreword's answers are read, which PEFT does not record.
 
     `task`: a registered one. `template`: the task's own by default, without soft slots. `labels` and `words`: the
-    labels' names in the order of their numbers, and their words where the language-model head reads them.
+    labels' names in the order of their numbers, and their words where the language-model head reads them. `chat`: the
+    template is the user's message in the model's chat template.
     """
 
     task: str | None = None
@@ -38,6 +41,7 @@ class Reading:
     labels: Sequence[str] | None = None
     words: Mapping[str, Sequence[str]] | None = None
     max_length: int | None = None
+    chat: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def import_peft(
     output, reading = Path(output).absolute(), reading or Reading()
     check_output(output, "foreword.json", overwrite=overwrite)
     adapter = read_peft(folder, backbone)
-    injection, method, notes = _method(adapter, backbone)
+    injection, method, notes = _method(adapter, backbone, _begins(backbone, reading.chat))
     task, labels, readout, tensors = _answers(adapter, reading, backbone)
     if reading.template is not None and Template.parse(reading.template).has_soft:
         raise ConfigError("the template has soft slots, and PEFT's virtual tokens stand in front", do="take them out")
@@ -73,7 +77,7 @@ def import_peft(
         "data": {"source": f"{IMPORTED}{Path(folder).absolute().name}"},
         "backbone": backbone.name,
         "task": task,
-        "template": {"text": reading.template, "max_length": reading.max_length},
+        "template": {"text": reading.template, "max_length": reading.max_length, "chat": reading.chat},
         "method": method,
         "readout": readout,
     }
@@ -92,16 +96,31 @@ def _leading(soft: SoftTokens, words: Sequence[int], backbone: Backbone) -> int:
     return len(words) if torch.equal(soft.vectors[: len(words)].to(own), own) else 0
 
 
-def _method(adapter: PeftAdapter, backbone: Backbone) -> tuple[Injection, dict[str, Any], list[str]]:
-    """What the backbone is given, the method that holds it, and what to say about it."""
+def _begins(backbone: Backbone, chat: bool) -> tuple[int, ...]:
+    """The special tokens that every row begins with. **Raises** `TemplateError` for a chat that the model lacks."""
+    tokenizer = backbone.tokenizer
+    if not chat:
+        return Frame.of(tokenizer, pair=False).prefix
+    require_chat(Template(()), tokenizer, backbone.kind)
+    bos = tokenizer.bos_token
+    return (tokenizer.bos_token_id,) if bos and turns(tokenizer, [])[0].text.startswith(bos) else ()
+
+
+def _method(
+    adapter: PeftAdapter, backbone: Backbone, words: Sequence[int]
+) -> tuple[Injection, dict[str, Any], list[str]]:
+    """What the backbone is given, the method that holds it, and what to say about it; rows begin with `words`."""
     injection: Injection = adapter.injection
     notes: list[str] = []
     if injection.sites is not None:
         return injection, _sited(injection.sites, backbone), notes
     if (soft := injection.soft) is not None:
-        words = Frame.of(backbone.tokenizer, pair=False).prefix
         if adapter.leading not in (0, len(words)) or adapter.leading == len(soft.vectors):
-            raise ArtifactError("the checkpoint was exported from a foreword of another tokenizer")
+            raise ArtifactError(
+                f"the first {adapter.leading} of the checkpoint's vectors are words that rows began with where it was "
+                f"exported, and here they begin with {len(words)}: it is of a chat, of none, or of another tokenizer",
+                do="import a foreword of a chat with --chat, and no other",
+            )
         leading = adapter.leading or _leading(soft, words, backbone)
         if leading > adapter.leading:
             notes.append(
