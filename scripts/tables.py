@@ -79,15 +79,11 @@ def written(tables: Mapping[str, Table]) -> list[str]:
         table = tables[task]
         metric = table["metric"]
         rows = {row["name"]: row for row in table["rows"] if row["role"] == "system"}
-        hard = [name for name in rows if name.startswith("hard-")]
-        best = max(hard, key=lambda name: _test(rows[name])[metric])
-        ours, theirs = _test(rows["p-tuning-v2"]), _test(rows[best])
-        contest = next(one for one in table["contests"] if (one["first"], one["second"]) == ("p-tuning-v2", best))
-        p = "< 0.001" if contest["holm"] < 0.001 else f"{contest['holm']:.3f}"
+        hard = _hard(table)
+        ours, theirs = _test(rows["p-tuning-v2"]), _test(rows[hard[-1]])
         cells = (
-            f"{name}, {table['size']} test rows", title, f"{best} (of {len(hard)})", f"{theirs[metric]:.2f}",
-            _score(rows["p-tuning-v2"], metric),
-            f"{contest['difference']:+.2f} [{contest['low']:.2f}, {contest['high']:.2f}]", p,
+            f"{name}, {table['size']} test rows", title, f"{hard[-1]} (of {len(hard)})", f"{theirs[metric]:.2f}",
+            _score(rows["p-tuning-v2"], metric), *_against(table, "p-tuning-v2", hard[-1], 2),
             f"{theirs['target_token_share']:.1f} / {ours['target_token_share']:.1f}",
             f"{theirs['loss']:.2f} / {ours['loss']:.2f}",
         )  # fmt: skip
@@ -98,8 +94,9 @@ def written(tables: Mapping[str, Table]) -> list[str]:
 def every(tables: Mapping[str, Table]) -> list[str]:
     """All recorded runs of the tasks that are answered in words."""
     lines = [
-        "| task | recipe | trained | score | share of target tokens, % | loss | MB | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | recipe | trained | score | against the best hard prompt [95%] | p after Holm "
+        "| share of target tokens, % | loss | steps in | MB | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for task, (name, title) in WRITTEN.items():
         table = tables[task]
@@ -108,7 +105,8 @@ def every(tables: Mapping[str, Table]) -> list[str]:
             found = _test(row)
             cells = (
                 name, row["name"], f"{row.get('trained') or 0:,}", f"{title} {_score(row, table['metric'])}",
-                f"{found['target_token_share']:.1f}", f"{found['loss']:.2f}",
+                *_against(table, row["name"], _hard(table)[-1], 2),
+                f"{found['target_token_share']:.1f}", f"{found['loss']:.2f}", _steps(row),
                 "" if row.get("memory") is None else f"{row.get('memory'):,.0f}",
                 "" if not row.get("seconds") else f"{row.get('seconds'):,.0f}",
             )  # fmt: skip
@@ -130,23 +128,46 @@ def placement(compared: Mapping[str, Any]) -> list[str]:
             scored = f"accuracy {score:.3f}" if table["metric"] == "accuracy" else f"ROUGE-L {score:.2f}"
             task = f"{table['task']}, {table['size']} rows"
             cells = (
-                task, name.rpartition("-")[2], scored, *_against_front(table, name), f"{found['loss']:.3f}",
+                task, name.rpartition("-")[2], scored, *_against_front(table, name, list(rows)), f"{found['loss']:.3f}",
                 f"{row['seconds']:,.0f}",
             )  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _against_front(table: Table, name: str) -> tuple[str, str]:
-    """The difference of a placement from that in front, with its interval and p; empty where none was tested."""
+def _against_front(table: Table, name: str, names: Sequence[str]) -> tuple[str, str]:
+    """The difference of a placement from that in front, and p by itself: a task has three pairs at the most."""
+    front = next(other for other in names if other.endswith("-front"))
+    return _against(table, name, front, 3, p="randomization")
+
+
+def _against(table: Table, name: str, other: str, digits: int, p: str = "holm") -> tuple[str, str]:
+    """One system minus another with its interval, and p; empty where the two were not tested."""
     for one in table["contests"]:
-        pair = (one["first"], one["second"])
-        if name in pair and any(other.endswith("-front") and other != name for other in pair):
+        if {one["first"], one["second"]} == {name, other} and name != other:
             sign = 1 if one["first"] == name else -1
             low, high = sorted((sign * one["low"], sign * one["high"]))
-            p = one["bootstrap"] if one["randomization"] is None else one["randomization"]
-            return f"{sign * one['difference']:+.3f} [{low:.3f}, {high:.3f}]", "< 0.001" if p < 0.001 else f"{p:.3f}"
+            found = one["bootstrap"] if one[p] is None else one[p]
+            difference = f"{sign * one['difference']:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+            return difference, "< 0.001" if found < 0.001 else f"{found:.3f}"
     return "", ""
+
+
+def _hard(table: Table) -> list[str]:
+    """The hard prompts of a table, the best on test last."""
+    rows = {row["name"]: row for row in table["rows"] if row["role"] == "system" and row["name"].startswith("hard-")}
+    return sorted(rows, key=lambda name: _test(rows[name])[table["metric"]])
+
+
+def _steps(row: Table) -> str:
+    """The precision of the layers' products in training; nothing for what is not trained."""
+    if not row.get("trained"):
+        return ""
+    used = {
+        json.loads(Path(run["file"]).read_text(encoding="utf-8"))["config"]["training"].get("precision") or "float32"
+        for run in row["runs"]
+    }
+    return ", ".join(sorted(used))
 
 
 def laws(counted: Mapping[str, Any]) -> list[str]:

@@ -21,9 +21,6 @@ from foreword.evaluation.statistics import (
     randomization_pairs,
 )
 
-CORPUS_RESAMPLES = 2_000
-"""At most so many resamples for a metric of a whole corpus, each of which is computed anew."""
-
 
 @dataclass(frozen=True)
 class Contest:
@@ -126,7 +123,7 @@ def _pairs(
         tests = bootstrap_pairs(scores, options.resamples, options.seed)
         exchanged = randomization_pairs(scores, options.resamples, options.seed)
     else:
-        tests = corpus_bootstrap_pairs(runs, how.statistic, min(options.resamples, CORPUS_RESAMPLES), options.seed)
+        tests = corpus_bootstrap_pairs(runs, how.statistic, options.resamples, options.seed)
     return {
         (i, j): Contest(
             names[i],

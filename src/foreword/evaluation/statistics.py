@@ -110,7 +110,7 @@ def paired_corpus_bootstrap(
     a: Sequence[ArrayLike],
     b: Sequence[ArrayLike],
     statistic: Callable[[Floats], float],
-    n: int = 2_000,
+    n: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
 ) -> PairedTest:
@@ -201,7 +201,7 @@ def bootstrap_pairs(
 def corpus_bootstrap_pairs(
     systems: Sequence[Sequence[ArrayLike]],
     statistic: Callable[[Floats], float],
-    n: int = 2_000,
+    n: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[Pair, PairedTest]:
