@@ -129,14 +129,16 @@ def test_keys_that_are_rotated_or_normed_are_found_and_their_biases_count(classe
     roles = {organ.path: organ for organ in anatomy.layers[1]}
     for name in ("query", "key", "value"):
         assert roles[f"self_attn.{name[0]}_proj"].role == name
-    assert not any(organ.idle_bias for organ in roles.values())
+    assert not any(organ.idle for organ in roles.values())
     assert roles["self_attn.k_proj"].bias == (classes[0] is Qwen2Config)
 
 
 def test_the_bias_of_plain_keys_changes_nothing() -> None:
     for family in ("bert", "roberta", "distilbert", "opt"):
-        idle = [organ.role for organ in shared(family).anatomy.layers[0] if organ.idle_bias]
-        assert idle == ["key"]
+        organs = {organ.role: organ for organ in shared(family).anatomy.layers[0] if organ.idle}
+        assert [(role, organ.idle) for role, organ in organs.items()] == [("key", (0, organs["key"].outputs))]
+    fused = next(organ for organ in shared("gpt2").anatomy.layers[0] if organ.role == "fused")
+    assert fused.idle == (fused.outputs // 3, fused.outputs // 3 * 2)
 
 
 @pytest.mark.parametrize("family", REFUSING)

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from foreword.evaluation.scoring import GROUP
+from foreword.training.gradient import backward
 from foreword.training.loop import Loop, run_together
 from foreword.training.route import follow, route_of
 from support.backbones import shared
-from support.forewords import TRAINED, gradients, grid, items, make, refused
+from support.forewords import METHODS, SITED, TRAINED, gradients, grid, items, make, refused
 
 LEAST = 0.97
 """Cosine of the whole gradients, of tiny models with random weights; a real one had 0.9997."""
@@ -68,6 +70,30 @@ def test_the_products_are_in_bfloat16_and_what_is_trained_is_not(family, method)
         for hook in hooks:
             hook.remove()
     assert all(p.dtype == torch.float32 for p in assembly.trained().values())
+
+
+@pytest.mark.parametrize(
+    "method", [*(name for name in SITED if "dropout" not in str(METHODS[name])), "adapter-of-layer"]
+)
+def test_one_pass_of_several_runs_in_bfloat16_is_the_runs_alone(method):
+    """What is added to rows of several owners has the type of what it is added to."""
+    method = {"name": "adapter", "config": "pfeiffer", "where": "layer"} if method == "adapter-of-layer" else method
+
+    def found(*seeds: int) -> list[dict[str, torch.Tensor]]:
+        loops = []
+        for seed in seeds:
+            assembly = make("bert", method, "cls", backbone=shared("bert"), precision="bfloat16", seed=seed)
+            rows = items(assembly, owner=str(seed))
+            loops.append(Loop(assembly, rows, rows))
+            loops[-1].prepare(False)
+        shares = [loop.share(loop.begin()) for loop in loops]
+        backward(loops[0].bank, shares, 400, GROUP)
+        return [gradients(loop.assembly) for loop in loops]
+
+    for seed, together in enumerate(found(0, 1)):
+        [alone] = found(seed)
+        for name, gradient in together.items():
+            assert cosine_similarity(gradient.flatten(), alone[name].flatten(), dim=0) > LEAST, name
 
 
 def test_runs_of_two_precisions_side_by_side_are_the_runs_alone():

@@ -43,12 +43,66 @@ def test_widths_are_exact() -> None:
 
 def test_a_width_may_be_a_number_and_has_a_bound() -> None:
     assert size(768, width=2) == 1536 and size(768, width=2.5) == 1920
-    for wrong in ({"width": "1e400"}, {"reduction_factor": 1e-300}, {"bottleneck_size": 10**9}):
+    wrongs: list[dict[str, Any]] = [
+        {"width": "1000000"}, {"reduction_factor": 1e-300}, {"bottleneck_size": 10**9}, {"multiple_of": 10**9},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(ConfigError, match="64 times as wide"):
             size(768, **wrong)
     assert size(768, phm=4, factor_rank=12) == 48
     with pytest.raises(ConfigError, match="factor_rank: 13 is above 12"):
         size(768, phm=4, factor_rank=13)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"width": "1e99999999"}, "no fraction"),
+        ({"width": "1_0/3"}, "no fraction"),
+        ({"width": "0/3"}, "no fraction"),
+        ({"width": "3/0"}, "no fraction"),
+        ({"scale": 0}, "nothing to train"),
+        ({"scale": float("inf")}, "scale"),
+        ({"config": ["houlsby"]}, "config"),
+        ({"config": {"a": 1}}, "config"),
+        ({"activation": "gellu"}, "did you mean"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ForewordError, match=said):
+        size(768, **wrong)
+
+
+@pytest.mark.parametrize("name", ["quick_gelu", "relu2", "linear", "mish", "gelu_new", "gelu_orig", "leakyrelu"])
+def test_activations_are_those_of_transformers(name: str) -> None:
+    from transformers.activations import ACT2FN
+
+    from foreword.injections.sites import ACTIVATIONS
+
+    theirs = ACT2FN[{"gelu_orig": "gelu", "leakyrelu": "leaky_relu"}.get(name, name)]
+    x = torch.linspace(-3, 3, 41)
+    torch.testing.assert_close(ACTIVATIONS[name](x), theirs(x))
+    assert build(AdapterConfig, {"name": "adapter", "activation": name.upper()}).activation == name
+
+
+@pytest.mark.parametrize("init", ["near-identity", "identity"])
+@pytest.mark.parametrize("norm", ["none", "before", "after"])
+@pytest.mark.parametrize("phm", [None, 4])
+def test_every_number_of_an_adapter_learns(init: str, norm: str, phm: int | None) -> None:
+    """With `up` at zero and a norm at zero behind it, neither would ever get a gradient."""
+    from foreword.training.loop import Loop
+
+    assembly = made(name="adapter", config="pfeiffer", bottleneck_size=8, init=init, layer_norm=norm, phm=phm)
+    rows = items(assembly)
+    before = {name: tensor.detach().clone() for name, tensor in assembly.trained().items()}
+    optimizer = torch.optim.AdamW(assembly.trained().values(), lr=1e-2, weight_decay=0)
+    loop = Loop(assembly, rows, rows)
+    for _ in range(4):
+        optimizer.zero_grad()
+        loop.backward(rows)
+        optimizer.step()
+    for name, tensor in assembly.trained().items():
+        assert not torch.equal(tensor, before[name]), name
 
 
 @given(hidden=st.integers(1, 5000), top=st.integers(1, 50), bottom=st.integers(1, 50), multiple=st.integers(1, 64))
@@ -243,6 +297,21 @@ def test_bitfit_trains_what_is_asked_and_no_idle_bias() -> None:
     assert paths["feed-forward"] == {"intermediate.dense", "output.dense"}
     assert paths["norm"] == {"attention.output.LayerNorm", "output.LayerNorm"}
     assert paths["all"] == paths["attention"] | paths["feed-forward"] | paths["norm"]
+
+
+def test_of_a_fused_projection_bitfit_trains_no_part_that_is_idle() -> None:
+    from foreword.training.loop import Loop
+
+    assembly = made("gpt2", name="bitfit", which="attention", layers=[0])
+    fused = next(organ for organ in shared("gpt2").anatomy.layers[0] if organ.role == "fused")
+    [shift] = [p for name, p in assembly.trained().items() if "c_attn" in name]
+    assert len(shift) == fused.outputs // 3 * 2
+    stir(assembly)
+    rows = items(assembly)
+    Loop(assembly, rows, rows).backward(rows)
+    assert shift.grad is not None
+    largest = shift.grad.abs().max()
+    assert all(part.abs().max() > 1e-3 * largest for part in shift.grad.chunk(2))
 
 
 @pytest.mark.parametrize(

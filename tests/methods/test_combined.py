@@ -100,6 +100,43 @@ def test_the_same_kind_in_other_layers_goes_together() -> None:
     assert {len(op.a) for (layer, _, _), op in sites.at.items() if layer == 1} == {4}
 
 
+def test_biases_of_keys_count_beside_keys_that_no_bias_moves() -> None:
+    alone, beside = made({"name": "bitfit"}, LORA), made({"name": "bitfit"}, V2)
+    keys = [{name for name in one.trained() if "attention/self/key" in name.replace("-", "/").replace(".", "/")}
+            for one in (alone, beside)]  # fmt: skip
+    assert not keys[0] and len(keys[1]) == 3
+    stir(beside)
+    at_rest = beside.method.at_rest()
+    rows = items(beside)
+    moved = hidden(bank_of({"run": beside}), rows)
+    assert at_rest.sites is not None
+    for (_, path, _), shift in at_rest.sites.at.items():
+        if path == "attention.self.key":
+            shift.vector.zero_()  # type: ignore[union-attr]
+    bank = bank_of({"run": beside})
+    bank.put(rows[0].owner or "", at_rest, beside.readout)
+    assert max(float((one - two).abs().max()) for one, two in zip(hidden(bank, rows), moved, strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize("places", [("encoder", "decoder"), ("decoder", "encoder")])
+def test_key_values_of_other_layers_go_together(places: tuple[str, str]) -> None:
+    both = [{**V2, "places": [place]} for place in places]
+    config = build(RunConfig, {"data": "toy", "backbone": "bart", "method": {"name": "combined", "parts": both},
+                               "readout": {"name": "verbalizer", "words": {"bad": "bad", "good": "good"}}})  # fmt: skip
+    assembly = assemble(config, shared("bart"), tasks.get("classification")(), ["bad", "good"], [])
+    found = assembly.method.compiled().key_values
+    parts = [part.compiled().key_values for part in assembly.method.parts]  # type: ignore[union-attr, operator]
+    assert found is not None and found.layers == tuple(sorted(found.layers))
+    for part in parts:
+        for number, layer in enumerate(part.layers):
+            assert torch.equal(found.tensor[found.layers.index(layer)], part.tensor[number])
+    alike = [{**V2, "layers": [0]}, {**V2, "layers": [0, 1]}]
+    other = [{**V2, "layers": [0]}, {**V2, "layers": [1], "num_virtual_tokens": 4}]
+    for parts in (alike, other):
+        with pytest.raises(ConfigError, match="one length"):
+            made(*parts)
+
+
 def test_parts_of_one_method_start_at_other_values() -> None:
     sites = made({**LORA, "layers": [0]}, {**LORA, "layers": [1]}).method.compiled().sites
     one, other = (sites.at[layer, "attention.self.query", "low_rank"].a for layer in (0, 1))

@@ -32,8 +32,9 @@ ATTENTION: tuple[Role, ...] = ("query", "key", "value", "fused", "projection", "
 class Organ:
     """A module with weights: its path in the layer, what it is for, its widths, and whether it has a bias.
 
-    `after_attention`: it runs behind the layer's (first) attention function. `idle_bias`: a shift of its output changes
-    nothing, as with keys that are not rotated: it adds the same to all scores of a query.
+    `after_attention`: it runs behind the layer's (first) attention function. `idle`: the part of its output, first
+    and behind the last, whose shift changes nothing, as with keys that are not rotated: it adds the same to all scores
+    of a query.
     """
 
     path: str
@@ -42,7 +43,7 @@ class Organ:
     outputs: int
     bias: bool
     after_attention: bool
-    idle_bias: bool = False
+    idle: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,15 +201,15 @@ def _organs(
     roles: dict[str, Role] = {event.path: "feed-forward-input" for event in groups[-1][1:-1]}
     roles |= {event.path: "attention-output" for event in outputs}
     roles |= {groups[-1][-1].path: "feed-forward-output"}
-    idle: set[str] = set()
+    idle: dict[str, tuple[int, int]] = {}
     for number, (key, value) in enumerate(attended):
         before = groups[number][number > 0 :]
         roles |= _projections(before, key, value)
-        idle |= {event.path for event in before if roles[event.path] == "key" and _same(event.out, key)}
-    return tuple(
-        replace(organ, role=roles.get(path, "norm"), idle_bias=organ.bias and path in idle)
-        for path, organ in found.items()
-    )
+        for event in before:
+            biased = found[event.path].bias and roles[event.path] in ("key", "fused")
+            if biased and (part := _part(event.out, key)) is not None:
+                idle[event.path] = part
+    return tuple(replace(organ, role=roles.get(path, "norm"), idle=idle.get(path)) for path, organ in found.items())
 
 
 def _projections(before: Sequence[_Event], key: Tensor, value: Tensor) -> dict[str, Role]:
@@ -229,6 +230,14 @@ def _projections(before: Sequence[_Event], key: Tensor, value: Tensor) -> dict[s
             if last == role or last in (f"{role[0]}_proj", f"{role[0]}_lin", role[0]):
                 roles[path] = role
     return roles
+
+
+def _part(out: Tensor, states: Tensor) -> tuple[int, int] | None:
+    """Where in a projection's `[1, T, W]` stands what attention got as `[1, K, T, D]`; None for nowhere."""
+    out = out.reshape(1, states.shape[2], -1)
+    size, head = states.shape[1] * states.shape[3], states.shape[3]
+    starts = range(0, out.shape[-1] - size + 1, head)
+    return next(((start, start + size) for start in starts if _same(out[..., start : start + size], states)), None)
 
 
 def _same(out: Tensor, states: Tensor) -> bool:

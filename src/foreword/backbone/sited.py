@@ -113,9 +113,11 @@ class Sited(Stand):
         return states if rows is None else self._whole(states)[rows]
 
     def _added(self, out: Tensor, rows: Tensor | None, delta: Tensor) -> Tensor:
+        delta = delta.to(out.dtype)
         return out + delta if rows is None else self._whole(out).index_add(0, rows, delta).view(out.shape)
 
     def _put(self, out: Tensor, rows: Tensor | None, own: Tensor) -> Tensor:
+        own = own.to(out.dtype)
         return own if rows is None else self._whole(out).index_copy(0, rows, own).view(out.shape)
 
     def _scaled(self, states: Tensor, scales: Sequence[tuple[Tensor | None, Tensor]]) -> Tensor:

@@ -22,23 +22,37 @@ from torch.nn import functional
 
 from foreword.errors import ArtifactError
 
-ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+# by PyTorch's names, and by those that other libraries use
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": functional.elu,
     "gelu": functional.gelu,
     "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "hardsigmoid": functional.hardsigmoid,
     "hardswish": functional.hardswish,
+    "hardtanh": functional.hardtanh,
     "identity": lambda x: x,
     "leaky_relu": functional.leaky_relu,
+    "logsigmoid": functional.logsigmoid,
     "mish": functional.mish,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "relu": functional.relu,
+    "relu2": lambda x: functional.relu(x).square(),
     "relu6": functional.relu6,
     "selu": functional.selu,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,
     "softplus": functional.softplus,
-    "swish": functional.silu,
+    "softsign": functional.softsign,
     "tanh": torch.tanh,
+    "tanhshrink": functional.tanhshrink,
 }
+ACTIVATIONS |= {
+    other: ACTIVATIONS[name]
+    for other, name in {
+        "gelu_fast": "gelu_new", "gelu_orig": "gelu", "gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new",
+        "leakyrelu": "leaky_relu", "linear": "identity", "swish": "silu",
+    }.items()
+}  # fmt: skip
 Norm = Literal["none", "before", "after"]
 
 

@@ -8,6 +8,7 @@ family has that norm, and norms once more behind it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
@@ -30,6 +31,7 @@ Kind = Literal["houlsby", "pfeiffer", "parallel", "compacter", "compacter++"]
 WIDEST = 64
 """Times the layers' width that an adapter may be wide: more is a slip of the pen, and would not fit the memory."""
 WIDTHS = ("bottleneck_size", "reduction_factor", "width")
+_WRITTEN = re.compile(r"\d+/\d+|\d+(\.\d+)?", re.ASCII)
 _PHM = {"reduction_factor": 32.0, "activation": "gelu_new", "phm": 4, "shared_rule": True, "factor_rank": 1}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "houlsby": {"reduction_factor": 16.0, "activation": "gelu"},
@@ -50,7 +52,8 @@ class AdapterConfig(MethodConfig):
     `bottleneck_size`, H / `reduction_factor`, or `width` times H, an exact fraction such as "8/3"; rounded up to a
     multiple of `multiple_of`. `where`: the sublayer's output, before residual and norm, or the layer's.
     `scale` of what is added, or "learned", from 1 on. `init`: near-identity draws both matrices from a normal
-    distribution of deviation `init_std`, cut at two of them (Houlsby); identity starts `up` at zero, as LoRA does (He).
+    distribution of deviation `init_std`, cut at two of them (Houlsby); identity starts `up` at zero, as LoRA does (He),
+    or the norm behind it.
     `residual`: keep the sublayer's output in the sum. `layer_norm`: one of its own, before `down` or after `up`.
     `dropout` acts on what `up` gives. `phm`: n, the number of Kronecker products; `shared_rule`: one rule for all
     matrices of all layers; `factor_rank`: the rank of their factors, full where it is not given.
@@ -78,9 +81,10 @@ class AdapterConfig(MethodConfig):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("config", "houlsby") not in PRESETS:
+        kind = given.get("config", "houlsby") if isinstance(given, Mapping) else None
+        if not isinstance(kind, str) or kind not in PRESETS:
             return given
-        preset = dict(PRESETS[given.get("config", "houlsby")])
+        preset = dict(PRESETS[kind])
         if any(given.get(name) is not None for name in WIDTHS):
             del preset["reduction_factor"]
         set_ = {name: value for name, value in given.items() if value is not None or name not in WIDTHS}
@@ -89,6 +93,7 @@ class AdapterConfig(MethodConfig):
     @field_validator("activation")
     @classmethod
     def _known(cls, value: str) -> str:
+        value = value.lower()
         if value not in ACTIVATIONS:
             raise ConfigError(f"method.activation: unknown activation '{value}'", do=did_you_mean(value, ACTIVATIONS))
         return value
@@ -103,11 +108,20 @@ class AdapterConfig(MethodConfig):
     @classmethod
     def _fraction(cls, value: str | None) -> str | None:
         try:
-            if value is None or Fraction(value) > 0:
+            if value is None or (_WRITTEN.fullmatch(value) and Fraction(value) > 0):
                 return value
-        except (ValueError, ZeroDivisionError):
+        except ZeroDivisionError:
             pass
         raise ConfigError(f"method.width: '{value}' is no fraction above 0", do='write it as in width: "8/3"')
+
+    @field_validator("scale")
+    @classmethod
+    def _adds(cls, value: float | str) -> float | str:
+        if value == 0 or (isinstance(value, float) and not math.isfinite(value)):
+            raise ConfigError(
+                f"method.scale: {value} times what the adapter gives is nothing to train", do="leave it out"
+            )
+        return value
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -139,7 +153,7 @@ class AdapterConfig(MethodConfig):
             exact = hidden * Fraction(self.width or 1)
         rounded = self.multiple_of or (self.phm if self.bottleneck_size is None else None) or 1
         size = math.ceil(exact / rounded) * rounded
-        if exact > WIDEST * hidden:
+        if size > WIDEST * hidden:
             raise ConfigError(f"the adapter is more than {WIDEST} times as wide as the layers, which are {hidden}")
         if self.phm is not None and (size % self.phm or hidden % self.phm):
             wrong, what = (size, "the adapter's width") if size % self.phm else (hidden, "the layers' width")
@@ -205,7 +219,9 @@ class _Neck(nn.Module):
         super().__init__()
         self.config, size = config, config.size(hidden)
         near, std = config.init == "near-identity", config.init_std
-        down, up = (std, std) if near else (1 / math.sqrt(3 * hidden), 0.0)
+        # a norm behind `up` starts at zero: were `up` zero as well, neither would ever get a gradient
+        zero = not near and config.layer_norm != "after"
+        down, up = (std, std) if near else (1 / math.sqrt(3 * hidden), 0.0 if zero else 1 / math.sqrt(3 * size))
         self.down: Tensor | Kronecker
         self.up: Tensor | Kronecker
         if config.phm is not None:
@@ -216,9 +232,8 @@ class _Neck(nn.Module):
             self.down = nn.Parameter(_truncated((size, hidden), std, generator))
             self.up = nn.Parameter(_truncated((hidden, size), std, generator))
         else:
-            drawn = nn.init.kaiming_uniform_(torch.empty(size, hidden), math.sqrt(5), generator=generator)
-            self.down = nn.Parameter(drawn)
-            self.up = nn.Parameter(torch.zeros(hidden, size))
+            self.down = nn.Parameter(_uniform((size, hidden), generator))
+            self.up = nn.Parameter(torch.zeros(hidden, size) if zero else _uniform((hidden, size), generator))
         self.down_bias, self.up_bias = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(hidden))
         if config.layer_norm != "none":
             # behind `up`, a norm would make anything as large as any other, so that it starts at zero there
@@ -245,6 +260,10 @@ class _Neck(nn.Module):
             source,
             **random,
         )
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_uniform_(torch.empty(shape), math.sqrt(5), generator=generator)
 
 
 def _truncated(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:

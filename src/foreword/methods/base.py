@@ -21,7 +21,8 @@ class MethodSetup:
     """What a method is built from.
 
     `template` is the one that `place` returned, with known slot lengths. `uses_head` says that the readout reads
-    through the language-model head. `seed` decides the first values.
+    through the language-model head. `seed` decides the first values. `keyed`: in its foreword stand keys that no
+    projection of the backbone makes.
     """
 
     backbone: Backbone
@@ -29,6 +30,7 @@ class MethodSetup:
     labels: tuple[str, ...]
     uses_head: bool = False
     seed: int = 0
+    keyed: bool = False
 
     def generator(self) -> torch.Generator:
         """A fresh generator for the first values."""
@@ -39,12 +41,13 @@ class Method(nn.Module, ABC):
     """A trainable module that compiles to plain data.
 
     A subclass is one file: its `Config`, its parameters, and `compiled`. `trains_readout` says whether a readout's own
-    parameters are trained along; a hard prompt trains nothing.
+    parameters are trained along; a hard prompt trains nothing. `brings_keys` says whether it compiles to key/values.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     trains_readout: ClassVar[bool] = True
+    brings_keys: ClassVar[bool] = False
 
     def __init__(self, config: MethodConfig, setup: MethodSetup) -> None:
         super().__init__()

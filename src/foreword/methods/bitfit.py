@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from foreword.backbone.anatomy import ATTENTION, Organ
 from foreword.config import MethodConfig
@@ -22,7 +22,8 @@ class BitFit(Method):
     """What is added to the backbone's own biases, from zero on.
 
     A key's bias adds the same to all scores of a query, so that it changes nothing where keys are not rotated: it is
-    left out there, as a parameter that never gets a gradient. Biases outside of the layers stay frozen.
+    left out there, as a parameter that never gets a gradient, be it of a matrix of its own or a part of a fused one.
+    Beside key/values of its own foreword, which no bias moves, it counts. Biases outside of the layers stay frozen.
     """
 
     name: ClassVar[str] = "bitfit"
@@ -37,12 +38,13 @@ class BitFit(Method):
     def __init__(self, config: Config, setup: MethodSetup) -> None:
         super().__init__(config, setup)
         backbone = setup.backbone
-        self.places = [
-            (layer, organ.path)
+        self.idle: dict[tuple[int, str], tuple[int, int] | None] = {
+            (layer, organ.path): None if setup.keyed else organ.idle
             for layer in layers_of(config.layers, backbone)
             for organ in backbone.anatomy.layers[layer]
-            if organ.bias and not organ.idle_bias and _is(config.which, organ)
-        ]
+            if organ.bias and (setup.keyed or organ.idle != (0, organ.outputs)) and _is(config.which, organ)
+        }
+        self.places = list(self.idle)
         if not self.places:
             kind = "" if config.which == "all" else f"{config.which} "
             raise Unsupported(
@@ -50,12 +52,20 @@ class BitFit(Method):
                 do="use ia3, or lora" if config.which == "all" else "set which: all, or use ia3",
             )
         widths = backbone.anatomy.widths
-        self.shifts = nn.ParameterDict({key(*at): nn.Parameter(torch.zeros(widths[at][1])) for at in self.places})
+        sizes = {at: widths[at][1] - (idle[1] - idle[0] if idle else 0) for at, idle in self.idle.items()}
+        self.shifts = nn.ParameterDict({key(*at): nn.Parameter(torch.zeros(size)) for at, size in sizes.items()})
 
     def compiled(self) -> Injection:
-        """The shifts as they are."""
-        at = {(layer, path, Shift.kind): Shift(self.shifts[key(layer, path)]) for layer, path in self.places}
+        """The shifts as they are, with zeros where nothing is trained."""
+        at = {(*place, Shift.kind): Shift(_whole(self.shifts[key(*place)], idle)) for place, idle in self.idle.items()}
         return Injection(sites=Sites(dict(at)))
+
+
+def _whole(shift: Tensor, idle: tuple[int, int] | None) -> Tensor:
+    if idle is None:
+        return shift
+    first, behind = idle
+    return torch.cat([shift[:first], shift.new_zeros(behind - first), shift[first:]])
 
 
 def _is(which: Which, organ: Organ) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, SerializeAsAny, field_validator
 from torch import nn
 
 from foreword import registry
 from foreword.config import MethodConfig, named
 from foreword.errors import ConfigError
-from foreword.injections import Injection
+from foreword.injections import Injection, KeyValues
 from foreword.injections.sites import merged
 from foreword.methods.base import Method, MethodSetup
 from foreword.text.template import Template
@@ -60,10 +61,11 @@ class Combined(Method):
     def __init__(self, config: Config, setup: MethodSetup) -> None:
         super().__init__(config, setup)
         self.titles = _titles(config)
+        classes: list[type[Method]] = [registry.methods.get(part.name) for part in config.parts]
+        keyed = any(one.brings_keys for one in classes)
         made = []
-        for number, part in enumerate(config.parts):
-            own = replace(setup, seed=(setup.seed + number * 2**20) % 2**63)
-            made.append(registry.methods.get(part.name)(part, own))
+        for number, (one, part) in enumerate(zip(classes, config.parts, strict=True)):
+            made.append(one(part, replace(setup, seed=(setup.seed + number * 2**20) % 2**63, keyed=keyed)))
         self.parts = nn.ModuleList(made)
         self.at_rest()  # what does not go together is refused now
 
@@ -91,10 +93,28 @@ def _titles(config: Combined.Config) -> list[str]:
     return [f"part {number} ({part.name})" for number, part in enumerate(config.parts, 1)]
 
 
+def _joined(held: Mapping[str, KeyValues], parts: Mapping[str, Injection], said: str) -> KeyValues:
+    """Key/values of several parts in one: of layers that are not shared, all of one length."""
+    layers = [layer for own in held.values() for layer in own.layers]
+    same = len({own.length for own in held.values()}) == len({parts[title].position_offset for title in held}) == 1
+    if len(set(layers)) < len(layers) or not same:
+        raise ConfigError(
+            f"{' and '.join(held)} both have {said}",
+            do="take one of them out, or give them other layers (places of an encoder-decoder) and one length",
+        )
+    order = sorted(range(len(layers)), key=layers.__getitem__)
+    tensor = torch.cat([own.tensor for own in held.values()])
+    return KeyValues(tuple(sorted(layers)), tensor[torch.tensor(order, device=tensor.device)])
+
+
 def _merged(parts: Mapping[str, Injection]) -> Injection:
     values: dict[str, Any] = {"position_offset": sum(part.position_offset for part in parts.values())}
     for kind, said in SAID.items():
         held = {title: own for title, part in parts.items() if (own := getattr(part, kind)) is not None}
+        if len(held) > 1 and kind != "soft":
+            values[kind] = _joined(held, parts, said)
+            values["position_offset"] = max(part.position_offset for part in parts.values())
+            continue
         if len(held) > 1:
             raise ConfigError(f"{' and '.join(held)} both have {said}", do="take one of them out")
         values[kind] = next(iter(held.values()), None)

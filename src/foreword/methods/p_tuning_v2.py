@@ -34,6 +34,7 @@ class PTuningV2(Method):
     """
 
     name: ClassVar[str] = "p-tuning-v2"
+    brings_keys: ClassVar[bool] = True
 
     class Config(MethodConfig):
         """PEFT's names where the meaning is the same.
