@@ -53,7 +53,9 @@ class Reader:
     def cut(self, items: Sequence[Item]) -> str:
         """What was cut from these items to fit, in words."""
         if self.task.answer != "span":
-            return cut_summary([item.rows[0] for item in items], self.encoder).message
+            told = cut_summary([item.rows[0] for item in items], self.encoder).message
+            short = sum(item.label is not None and self.readout.shortened(item.label) for item in items)
+            return told + (f"; {short} answers are longer than their room, and lose their end" if short else "")
         long = sum(len(item.rows) > 1 for item in items)
         return f"{long or 'none'} of {len(items)} texts is longer than a row and read in windows; nothing is cut"
 
@@ -158,7 +160,8 @@ def _check_depth(assembly: Assembly) -> None:
     if stop is not None and (above or injection.weights is not None):
         raise ConfigError(
             f"readout.layers runs {stop} layers, and {assembly.config.method.name} trains more than those",
-            do="leave readout.layers out" if injection.weights else f"set method.layers: {list(range(stop))}",
+            do="leave readout.layers out"
+            + ("" if injection.weights else f", or set layers: {list(range(stop))} for what is trained above"),
         )
 
 

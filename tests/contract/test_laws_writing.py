@@ -9,7 +9,7 @@ import torch
 
 from foreword.bank import Bank
 from foreword.batch import collate
-from foreword.errors import ConfigError, Unsupported
+from foreword.errors import ConfigError, ForewordError, Unsupported
 from foreword.evaluation.scoring import summed_loss
 from foreword.evaluation.writing import token_loss, written
 from foreword.training.loop import Loop, Silent
@@ -45,6 +45,29 @@ def test_the_name_of_the_end_in_an_answer_does_not_end_it(family):
     tokenizer = assembly.backbone.tokenizer
     ids = assembly.readout.ids(f"good {tokenizer.eos_token}")
     assert tokenizer.eos_token_id not in ids[:-1] and len(ids) > 1
+
+
+def test_answers_that_lose_their_end_are_counted():
+    assembly = make("gpt2", "prompt-random", {"name": "lm", "max_new_tokens": 3}, backbone=shared("gpt2"), rows=ROWS,
+                    labels=(), task="translation", template="{source} means{mask}")  # fmt: skip
+    rows = items(assembly, ROWS)
+    short = sum(row.label[-1] != assembly.backbone.tokenizer.eos_token_id for row in rows)
+    assert short and f"{short} answers are longer than their room" in assembly.reader.cut(rows)
+    whole = writer("gpt2", "prompt-random", max_tokens=400)
+    assert all(len(row.label) <= 8 for row in items(whole, ROWS))
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "said"),
+    [
+        ("gpt2", {"num_beams": 3, "num_return_sequences": 2}, "one answer"),
+        ("bart", {"max_new_tokens": 97}, r"lower readout\.max_new_tokens"),
+    ],
+)
+def test_settings_of_answers_that_cannot_be_are_told(family, options, said):
+    settings = {"backbone": shared(family), "rows": ROWS, "labels": (), "task": "translation"}
+    with pytest.raises(ForewordError, match=said):
+        make(family, "v2-random", {"name": "lm", **options}, **settings)
 
 
 @pytest.mark.parametrize("family", [name for name in WRITERS if shared(name).kind == "causal"])

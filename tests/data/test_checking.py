@@ -112,6 +112,18 @@ def test_a_class_only_outside_of_training_is_refused():
         checking.check_classes(splits, "label", ("no", "yes", "maybe"), "here")
 
 
+def test_a_rare_tag_outside_of_training_is_told_and_not_refused():
+    splits = {"train": examples((0, 1)), "test": examples((0, 2))}
+    [note] = checking.check_classes(splits, "label", ("O", "B-a", "B-b"), "here", tags=True)
+    assert "met only in test" in note and "'B-b'" in note
+
+
+def test_a_number_that_may_be_an_answer_is_no_class_number():
+    rows = [{"text": "a", "label": "3"}]
+    with pytest.raises(DataError, match="unknown label '3'"):
+        checking.index_labels(table(*rows), rows, "label", ("a", "b", "c", "it"), None, numbered_too=False)
+
+
 def test_half_a_character_is_told_where_it_stands():
     with pytest.raises(DataError, match=r"half a character\n.*a\.jsonl:10"):
         checking.select(table({"text": "a \ud800 b", "label": "yes"}), MAPPING, TASK)
@@ -128,7 +140,13 @@ def test_an_answer_that_is_a_text_may_be_one_or_several(value, texts):
     assert rows == [{"source": "yes", "translation": texts}]
 
 
-@pytest.mark.parametrize("value", [None, 3, "", "  ", [], ["ja", ""], ["ja", 3]])
+def test_answers_in_the_form_of_squad_are_read():
+    value = {"text": ["ja", "jawohl"], "answer_start": [3, 9]}
+    rows = checking.select(table({"source": "yes", "translation": value}), WRITTEN, Translation())
+    assert rows == [{"source": "yes", "translation": ("ja", "jawohl")}]
+
+
+@pytest.mark.parametrize("value", [None, 3, "", "  ", [], ["ja", ""], ["ja", 3], {"text": []}, {"answer_start": [3]}])
 def test_an_answer_without_text_is_refused_with_its_line(value):
     with pytest.raises(DataError, match="no text to be written") as caught:
         checking.select(table({"source": "yes", "translation": value}), WRITTEN, Translation())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foreword.errors import DataError
 from foreword.evaluation.spotting import Tagged, best_span, tag_scores
-from foreword.readouts.span import label_of
+from foreword.readouts.span import label_of, where
 from foreword.text.rows import Spot
 
 
@@ -27,6 +27,27 @@ def test_tags_are_measured_by_spans_and_by_words():
         "span_f1": 0.5, "span_precision": 0.5, "span_recall": 0.5, "accuracy": 0.6,
     }  # fmt: skip
     assert tag_scores([["O"] * 3, ["O"] * 2], right, ("span_f1", "accuracy")) == {"span_f1": 0.0, "accuracy": 0.4}
+
+
+def test_a_longest_span_of_any_size_costs_no_more_than_the_text() -> None:
+    scores = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    assert best_span(scores, 10**12) == best_span(scores, 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "place"),
+    [
+        ("Japan", "Japanese ships of Japan", 18),
+        ("Sky", "BSkyB and Sky", 10),
+        ("6,000", "26,000 or 6,000", 10),
+        ("Sky", "BSkyB", 1),
+        ("(a)", "f(a) x", 1),
+        ("is", "was", -1),
+        ("東京", "東京都は東京", 0),
+    ],
+)
+def test_an_answer_is_looked_for_as_words_of_its_own(answer: str, text: str, place: int) -> None:
+    assert where(answer, text) == place
 
 
 @settings(max_examples=60, deadline=None)

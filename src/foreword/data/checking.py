@@ -87,16 +87,24 @@ def class_names(
 
 
 def index_labels(
-    table: Table, rows: list[Example], target: str, names: Sequence[str], source_names: Sequence[str] | None
+    table: Table,
+    rows: list[Example],
+    target: str,
+    names: Sequence[str],
+    source_names: Sequence[str] | None,
+    numbered_too: bool = True,
 ) -> tuple[Example, ...]:
-    """The rows with their target as a class index. A value is a class's name, else its number in the source's order."""
+    """The rows with their target as a class index. A value is a class's name, else its number in the source's order.
+
+    `numbered_too`: no number is meant where any text may be an answer, "3" among them.
+    """
     places = {name: index for index, name in enumerate(names)}
     numbered = names if source_names is None or set(names) != set(source_names) else source_names
     if source_names is not None and numbered is names:  # new names for the source's classes: the old ones still count
         places |= {name: index for index, name in enumerate(source_names)}
 
     def place(value: str, where: str) -> int:
-        if value not in places and value.isdecimal() and int(value) < len(numbered):
+        if value not in places and numbered_too and value.isdecimal() and int(value) < len(numbered):
             value = numbered[int(value)]
         if value not in places:
             raise DataError(f"unknown label '{value}'", where=where, do=did_you_mean(value, names))
@@ -122,19 +130,29 @@ def check_tags(names: Sequence[str], source: str) -> None:
             raise DataError(f"'{name}' is not a tag of the BIO scheme", where=source, do=do)
 
 
-def check_classes(splits: Mapping[Split, Sequence[Example]], target: str, names: Sequence[str], source: str) -> None:
-    """Training rows of at least two classes, and no class that is met only outside of them. **Raises** `DataError`."""
+def check_classes(
+    splits: Mapping[Split, Sequence[Example]], target: str, names: Sequence[str], source: str, tags: bool = False
+) -> tuple[str, ...]:
+    """Training rows of at least two classes, and no class that is met only outside of them. **Raises** `DataError`.
+
+    A rare tag may be met outside alone: it is missed there, and that is told.
+    """
     trained = {label for row in splits["train"] for label in labels_in(row[target])}
     if len(trained) < 2:
         only = names[next(iter(trained))]
         do = "add rows of another class, or raise the limit"
         raise DataError(f"all {len(splits['train'])} training rows have one class, '{only}'", where=source, do=do)
+    notes = []
     for split, rows in splits.items():
         unseen = sorted({label for row in rows for label in labels_in(row[target])} - trained)
         if unseen:
             listed = ", ".join(f"'{names[i]}'" for i in unseen)
+            if tags:
+                notes.append(f"met only in {split}, never in training, and so never found: {listed}")
+                continue
             do = "add training rows of that class, or correct the label"
             raise DataError(f"label met only in {split}, never in training: {listed}", where=source, do=do)
+    return tuple(notes)
 
 
 def _check_text(value: str, column: str, place: str) -> None:
@@ -144,7 +162,8 @@ def _check_text(value: str, column: str, place: str) -> None:
 
 
 def _texts(value: Any, column: str, place: str) -> tuple[str, ...]:
-    """The texts that would be right: one, or a list of several."""
+    """The texts that would be right: one, or a list of several; SQuAD's own form has such a list in `text`."""
+    value = value["text"] if isinstance(value, Mapping) and "text" in value else value
     given = list(value) if isinstance(value, list | tuple) else [value]
     if not given or not all(isinstance(one, str) and one.strip() for one in given):
         do = "give every row a text, or a list of texts that would all be right"

@@ -67,19 +67,29 @@ def load(config: DataConfig, task: Task | None = None, *, held_out: bool = False
     if task.open_labels:
         whose = "those of data.labels" if config.labels else f"every {task.target} of all splits"
         raw = replace(raw, notes=(*raw.notes, f"{len(names)} candidates: {whose}"))
-    indexed = {s: checking.index_labels(raw.tables[s], rows[s], task.target, names, raw.names) for s in rows}
+    numbers = not task.open_labels
+    indexed = {
+        split: checking.index_labels(raw.tables[split], part, task.target, names, raw.names, numbers)
+        for split, part in rows.items()
+    }
     if held_out and list(indexed) == ["train"]:
         return Dataset(config.source, {"test": indexed["train"]}, names, task.name, raw.source, raw.notes)
     _check(indexed, task, names, raw.source)
     splits, notes = _split(indexed, task, config, raw)
-    return Dataset(config.source, _limit(splits, task, config, names), names, task.name, raw.source, notes)
+    kept = _limit(splits, task, config, names)
+    notes = (*notes, *(_check(kept, task, names, raw.source) if task.answer == "tags" else ()))
+    return Dataset(config.source, kept, names, task.name, raw.source, notes)
 
 
-def _check(splits: Mapping[Split, tuple[Example, ...]], task: Task, names: tuple[str, ...], source: str) -> None:
+def _check(
+    splits: Mapping[Split, tuple[Example, ...]], task: Task, names: tuple[str, ...], source: str
+) -> tuple[str, ...]:
+    """What has to hold of classes, and what there is to tell."""
     if not task.open_labels:
-        checking.check_classes(splits, task.target, names, source)
-    elif len(names) < 2:
+        return checking.check_classes(splits, task.target, names, source, task.answer == "tags")
+    if len(names) < 2:
         raise DataError(f"there is one {task.target} alone, '{names[0]}'", where=source, do="add rows of others")
+    return ()
 
 
 def _written(rows: Mapping[Split, list[Example]], config: DataConfig, task: Task, raw: Raw, held_out: bool) -> Dataset:

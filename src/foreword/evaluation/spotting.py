@@ -157,6 +157,7 @@ def span_of(bank: Bank, item: Item, scores: Tensor) -> Found:
 def best_span(scores: Tensor, longest: int) -> tuple[int, int]:
     """The first and the last token, at most `longest` of them, whose scores `[2, N]` add up to the most."""
     starts, ends = scores
+    longest = min(longest, len(ends))
     beyond = ends.new_full((longest - 1,), float("-inf"))
     together = starts[:, None] + torch.cat([ends, beyond]).unfold(0, longest, 1)  # [N, longest]
     first, more = divmod(int(together.argmax()), longest)

@@ -13,11 +13,12 @@ A row has one target or several. By row, the best over its targets counts; BLEU 
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,6 @@ from foreword.errors import ConfigError, did_you_mean
 from foreword.evaluation.answers import metric_max, paired
 
 Targets = Sequence[str | Sequence[str]]
-
-TOKEN = re.compile(r"\w+")
-"""A token of `target_token_share`: letters, digits and underscores of any script, in lower-cased text."""
 
 TOKENIZERS = ("13a", "char", "intl", "none", "zh")
 """Those of sacrebleu's tokenizers for BLEU that need no further package or download."""
@@ -101,9 +99,10 @@ def rows(
 def target_token_share(output: str, target: str) -> float:
     r"""The percentage of a target's tokens that the output holds: 100 · |target ∩ output| / |target|, as multisets.
 
-    Tokens are the matches of `\w+` in the lower-cased text; a token that the target has n times is held at most n
-    times. A target without tokens scores 0. Over several rows, `rows` and `score` take the mean of the rows'
-    percentages. (The metric of the GPT-2 report that this project reproduces.)
+    Tokens are runs of letters, digits and underscores, with the signs that combine with them (accents, vowels of
+    Indic scripts), in the lower-cased text in Unicode's form C; scripts without spaces give a token a sentence. A token
+    that the target has n times is held at most n times. A target without tokens scores 0. Over several rows, `rows` and
+    `score` take the mean of the rows' percentages. (The metric of the GPT-2 report that this project reproduces.)
 
     **Where it misleads.** It is recall alone. A long output that holds everything scores 100, whatever else it says:
     in summarization it rewards copying the source over telling it in other words, and writing on until the limit
@@ -111,9 +110,19 @@ def target_token_share(output: str, target: str) -> float:
     Function words ("the", "of") are held by any text. Other forms and synonyms of a word are not held. Read it beside
     ROUGE's or BLEU's figure and the outputs' lengths, never alone.
     """
-    wanted = Counter(TOKEN.findall(target.lower()))
-    held = wanted & Counter(TOKEN.findall(output.lower()))
+    wanted = Counter(tokens(target))
+    held = wanted & Counter(tokens(output))
     return 100.0 * held.total() / wanted.total() if wanted else 0.0
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of `target_token_share`."""
+    runs = groupby(unicodedata.normalize("NFC", text.lower()), _of_word)
+    return ["".join(run) for of_word, run in runs if of_word]
+
+
+def _of_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_" or unicodedata.category(letter).startswith("M")
 
 
 def signatures(

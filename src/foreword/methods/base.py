@@ -15,6 +15,9 @@ from foreword.errors import Unsupported
 from foreword.injections import Injection
 from foreword.text.template import Template
 
+MOST = 2**16
+"""Virtual tokens, and the width of what makes them: more is a slip of the pen, and would not fit the memory."""
+
 
 @dataclass(frozen=True)
 class MethodSetup:

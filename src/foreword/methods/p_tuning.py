@@ -12,7 +12,7 @@ from foreword.config import MethodConfig
 from foreword.errors import ConfigError
 from foreword.injections import Injection, SoftTokens
 from foreword.methods._initial import initial_vectors
-from foreword.methods.base import Method, MethodSetup
+from foreword.methods.base import MOST, Method, MethodSetup
 from foreword.methods.prompt_tuning import SoftConfig, place_soft_tokens
 from foreword.text.template import Template
 
@@ -33,7 +33,7 @@ class PTuning(Method):
 
         name: Literal["p-tuning"] = "p-tuning"
         encoder_reparameterization_type: Literal["mlp", "lstm"] = "mlp"
-        encoder_hidden_size: int | None = Field(None, ge=2, description="default: E")
+        encoder_hidden_size: int | None = Field(None, ge=2, le=MOST, description="default: E")
         encoder_num_layers: int = Field(2, ge=1)
         encoder_dropout: float = Field(0.0, ge=0, lt=1)
         residual: bool = False

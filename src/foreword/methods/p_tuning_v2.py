@@ -14,7 +14,7 @@ from foreword.config import MethodConfig
 from foreword.errors import ConfigError, Unsupported
 from foreword.injections import Injection, KeyValues
 from foreword.methods._initial import text_ids
-from foreword.methods.base import Method, MethodSetup
+from foreword.methods.base import MOST, Method, MethodSetup
 from foreword.text.pieces import Frame
 from foreword.text.rows import as_row
 
@@ -47,14 +47,14 @@ class PTuningV2(Method):
         """
 
         name: Literal["p-tuning-v2"] = "p-tuning-v2"
-        num_virtual_tokens: int | None = Field(None, ge=1)
+        num_virtual_tokens: int | None = Field(None, ge=1, le=MOST)
         layers: Depth | list[int] = "all"
         places: list[Place] | None = Field(None, min_length=1)
         init: Literal["random", "zero", "text"] = "random"
         init_std: float = Field(0.02, gt=0)
         init_text: str | None = None
         prefix_projection: bool = False
-        encoder_hidden_size: int | None = Field(None, ge=1)
+        encoder_hidden_size: int | None = Field(None, ge=1, le=MOST)
         dropout: float = Field(0.0, ge=0, lt=1)
         position_offset: int | None = Field(None, ge=0)
 

@@ -11,7 +11,7 @@ from foreword.config import MethodConfig
 from foreword.errors import ConfigError
 from foreword.injections import Injection, SoftTokens
 from foreword.methods._initial import Init, initial_vectors
-from foreword.methods.base import Method, MethodSetup
+from foreword.methods.base import MOST, Method, MethodSetup
 from foreword.text.template import Template
 
 Placement = Literal["front", "after", "both"]
@@ -26,7 +26,7 @@ class SoftConfig(MethodConfig):
     `init: text`.
     """
 
-    num_virtual_tokens: int | None = Field(None, ge=1)
+    num_virtual_tokens: int | None = Field(None, ge=1, le=MOST)
     placement: Placement = "front"
     init: Init = "vocabulary"
     init_text: str | None = None

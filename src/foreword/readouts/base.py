@@ -64,6 +64,10 @@ class Readout(nn.Module, ABC):
         """The rows of an example whose answer is known, and the label that goes with them."""
         return self.encode(encoder, example), int(target)
 
+    def shortened(self, label: Label) -> bool:
+        """Whether a label has lost its end for want of room."""
+        return False
+
     def reads(self, batch: Batch) -> Tensor | None:
         """`[b, A]`, the places whose hidden states are read (-1 for none); None where all are."""
         return None

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+from pydantic import field_validator
 from torch import Tensor
 
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Batch
 from foreword.config import GenerationOptions, ReadoutConfig
-from foreword.errors import Unsupported
+from foreword.errors import ConfigError, Unsupported
 from foreword.readouts.base import Label, Readout, ReadoutSetup, places
 from foreword.tasks.base import Answer
 from foreword.text.encoder import Encoder
-from foreword.text.pieces import ids_after
+from foreword.text.pieces import Frame, ids_after
 from foreword.text.rows import Row
 
 
@@ -36,6 +37,13 @@ class LanguageModel(Readout):
 
         name: Literal["lm"] = "lm"
 
+        @field_validator("num_return_sequences")
+        @classmethod
+        def _one(cls, value: int) -> int:
+            if value > 1:
+                raise ConfigError("num_return_sequences: a row has one answer, the best", do="leave it out")
+            return value
+
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
         backbone = setup.backbone
@@ -48,6 +56,12 @@ class LanguageModel(Readout):
         if backbone.tokenizer.eos_token_id is None:
             raise Unsupported(f"the tokenizer of {backbone.name} has no end token, so no text would ever end")
         self.options: GenerationOptions = config
+        begun, room = 1 + len(Frame.of(backbone.tokenizer, pair=False).prefix), backbone.geometry.positions
+        if backbone.kind == "encoder-decoder" and begun + config.max_new_tokens > room + 1:
+            raise ConfigError(
+                f"the decoder of {backbone.name} has {room} positions, and no room for {config.max_new_tokens} tokens",
+                do=f"lower readout.max_new_tokens to {room + 1 - begun}",
+            )
         self.prefix, self.tokenizer = setup.answer_prefix, backbone.tokenizer
         self.context = "" if backbone.kind == "encoder-decoder" else ":" if self.prefix else "\n"
 
@@ -65,6 +79,9 @@ class LanguageModel(Readout):
         own = ids_after(self.context, self.prefix + text, self.tokenizer, plain=True)
         own = tuple(token for token in own if token != end)  # T5's pieces hold its name, however a text is split
         return (*own, end)[: self.options.max_new_tokens]
+
+    def shortened(self, label: Label) -> bool:
+        return isinstance(label, tuple) and label[-1] != self.tokenizer.eos_token_id
 
     def prompt(self, row: Row) -> Row:
         """A row without its answer."""

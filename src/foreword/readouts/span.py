@@ -82,12 +82,23 @@ def spots_in(rows: tuple[Row, ...]) -> tuple[Spot, ...]:
     return tuple(sorted({spot for row in rows for spot in row.spots}))
 
 
+def where(answer: str, text: str) -> int:
+    """Where an answer begins in a text: where it stands first as words of their own, else where it stands; or -1."""
+    start = first = text.find(answer)
+    while start >= 0:
+        edges = ((text[:start][-1:], answer[:1]), (answer[-1:], text[start + len(answer) :][:1]))
+        if not any(before.isalnum() and after.isalnum() for before, after in edges):
+            return start
+        start = text.find(answer, start + 1)
+    return first
+
+
 def label_of(spots: tuple[Spot, ...], text: str, answers: tuple[str, ...]) -> tuple[int, int]:
     """The numbers of the first and the last token of the first answer that stands in the text.
 
     **Raises** `DataError` where none does, or where the text has no tokens.
     """
-    found = next(((start, len(answer)) for answer in answers if (start := text.find(answer)) >= 0), None)
+    found = next(((start, len(answer)) for answer in answers if (start := where(answer, text)) >= 0), None)
     if found is None:
         raise DataError(
             f"no answer of {answers!r:.80} stands in its text", where=repr(text[:60]), do="give a part of the text"

@@ -35,7 +35,7 @@ class Verbalizer(Readout):
     def __init__(self, config: Config, setup: ReadoutSetup) -> None:
         super().__init__(config, setup)
         setup.backbone.require("head")
-        given = config.words or {label: label.replace("_", " ") for label in setup.labels}
+        given = config.words if config.words is not None else {one: one.replace("_", " ") for one in setup.labels}
         self.words = Words.build(given, setup.labels, setup.backbone.tokenizer, setup.answer_prefix)
         self.variants = self.words.variants(setup.backbone.kind)
         self.placement = self.words.placements(setup.backbone.kind)

@@ -11,8 +11,9 @@ from foreword.tasks.base import Answer, Task
 class ExtractiveQA(Task):
     """A question about a passage is answered by a part of it; any of several answers may be right.
 
-    Trained on is the first of `answers` that stands in the passage, where it stands first (`context.find(answer)`):
-    data of this form do not say where, and a short answer may stand somewhere else as well.
+    Trained on is the first of `answers` that stands in the passage, where it first stands as words of its own ("Japan"
+    in "Japanese" only where it stands nowhere else). Where the data say that it stands is not read, and a short answer
+    may stand somewhere else as well.
     """
 
     name: str = "extractive-qa"
