@@ -165,6 +165,17 @@ def test_no_network_is_told(run: Run, data_file: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_full_memory_is_told(run: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from foreword import api
+
+    monkeypatch.setattr(api, "load_backbone", lambda *_, **__: torch.empty(10**15))  # what torch itself says of it
+    code, _, err = run("train", recipe, "--output", "r")
+    assert code == 2 and "the memory is full" in err
+    assert not Path("r").exists()
+
+
 def test_a_full_disk_is_told(run: Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from foreword.training import checkpoint
 
@@ -225,7 +236,7 @@ def test_help_answers_quickly() -> None:
         ("training.epochs=1e308", "epochs"),
         ("training.learning_rate=1e38", "learning_rate"),
         ("threads=100000000000", "threads"),
-        ("method.num_virtual_tokens=1000000000000", "memory is full"),
+        ("method.num_virtual_tokens=1000000000000", "less than or equal to 65536"),
         ("data.source=~nobody-of-that-name/x.csv", "no such file"),
         ('template.text=""', "uses no field"),
     ],

@@ -34,7 +34,7 @@ class PTuning(Method):
         name: Literal["p-tuning"] = "p-tuning"
         encoder_reparameterization_type: Literal["mlp", "lstm"] = "mlp"
         encoder_hidden_size: int | None = Field(None, ge=2, le=MOST, description="default: E")
-        encoder_num_layers: int = Field(2, ge=1)
+        encoder_num_layers: int = Field(2, ge=1, le=64)
         encoder_dropout: float = Field(0.0, ge=0, lt=1)
         residual: bool = False
 
