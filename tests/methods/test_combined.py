@@ -105,6 +105,10 @@ def test_biases_of_keys_count_beside_keys_that_no_bias_moves() -> None:
     keys = [{name for name in one.trained() if "attention/self/key" in name.replace("-", "/").replace(".", "/")}
             for one in (alone, beside)]  # fmt: skip
     assert not keys[0] and len(keys[1]) == 3
+    upper = made({"name": "bitfit"}, {**V2, "layers": [2]})
+    assert [name for name in upper.trained() if "attention/self/key" in name.replace("-", "/").replace(".", "/")] == [
+        sorted(keys[1])[-1]
+    ]
     stir(beside)
     at_rest = beside.method.at_rest()
     rows = items(beside)

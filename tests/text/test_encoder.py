@@ -174,6 +174,11 @@ def test_the_room_of_an_answer_is_told_as_such():
     assert "leave the answer less room" in str(error.value)
 
 
+def test_an_encoders_mask_is_for_what_its_decoder_fills_in():
+    made = Encoder(Template.parse("{a} is <mask>"), roberta_tokenizer(), "encoder-decoder", 50, decoder_start=0)
+    assert made.tokenizer.mask_token_id in made.encode({"a": "it"}).ids
+
+
 @pytest.mark.parametrize("family", MASKED)
 def test_a_mask_written_as_text_is_told(family):
     token = FAMILIES[family]().mask_token

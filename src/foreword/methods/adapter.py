@@ -31,7 +31,7 @@ Kind = Literal["houlsby", "pfeiffer", "parallel", "compacter", "compacter++"]
 WIDEST = 64
 """Times the layers' width that an adapter may be wide: more is a slip of the pen, and would not fit the memory."""
 WIDTHS = ("bottleneck_size", "reduction_factor", "width")
-_WRITTEN = re.compile(r"\d+/\d+|\d+(\.\d+)?", re.ASCII)
+_WRITTEN = re.compile(r"\d+/\d+|\d+\.?|\d*\.\d+", re.ASCII)
 _PHM = {"reduction_factor": 32.0, "activation": "gelu_new", "phm": 4, "shared_rule": True, "factor_rank": 1}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "houlsby": {"reduction_factor": 16.0, "activation": "gelu"},

@@ -24,8 +24,8 @@ class MethodSetup:
     """What a method is built from.
 
     `template` is the one that `place` returned, with known slot lengths. `uses_head` says that the readout reads
-    through the language-model head. `seed` decides the first values. `keyed`: in its foreword stand keys that no
-    projection of the backbone makes.
+    through the language-model head. `seed` decides the first values. `keyed`: the layers in which its foreword
+    has keys that no projection of the backbone makes.
     """
 
     backbone: Backbone
@@ -33,7 +33,7 @@ class MethodSetup:
     labels: tuple[str, ...]
     uses_head: bool = False
     seed: int = 0
-    keyed: bool = False
+    keyed: frozenset[int] = frozenset()
 
     def generator(self) -> torch.Generator:
         """A fresh generator for the first values."""

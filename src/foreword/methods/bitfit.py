@@ -39,10 +39,10 @@ class BitFit(Method):
         super().__init__(config, setup)
         backbone = setup.backbone
         self.idle: dict[tuple[int, str], tuple[int, int] | None] = {
-            (layer, organ.path): None if setup.keyed else organ.idle
+            (layer, organ.path): None if layer in setup.keyed else organ.idle
             for layer in layers_of(config.layers, backbone)
             for organ in backbone.anatomy.layers[layer]
-            if organ.bias and (setup.keyed or organ.idle != (0, organ.outputs)) and _is(config.which, organ)
+            if organ.bias and (layer in setup.keyed or organ.idle != (0, organ.outputs)) and _is(config.which, organ)
         }
         self.places = list(self.idle)
         if not self.places:

@@ -62,11 +62,12 @@ class Combined(Method):
         super().__init__(config, setup)
         self.titles = _titles(config)
         classes: list[type[Method]] = [registry.methods.get(part.name) for part in config.parts]
-        keyed = any(one.brings_keys for one in classes)
-        made = []
-        for number, (one, part) in enumerate(zip(classes, config.parts, strict=True)):
-            made.append(one(part, replace(setup, seed=(setup.seed + number * 2**20) % 2**63, keyed=keyed)))
-        self.parts = nn.ModuleList(made)
+        made: dict[int, Method] = {}
+        for number in sorted(range(len(classes)), key=lambda number: not classes[number].brings_keys):
+            keyed = frozenset(layer for part in made.values() for layer in _keyed(part.at_rest()))
+            own = replace(setup, seed=(setup.seed + number * 2**20) % 2**63, keyed=keyed)
+            made[number] = classes[number](config.parts[number], own)
+        self.parts = nn.ModuleList(made[number] for number in range(len(made)))
         self.at_rest()  # what does not go together is refused now
 
     @classmethod
@@ -91,6 +92,12 @@ class Combined(Method):
 
 def _titles(config: Combined.Config) -> list[str]:
     return [f"part {number} ({part.name})" for number, part in enumerate(config.parts, 1)]
+
+
+def _keyed(injection: Injection) -> tuple[int, ...]:
+    """The layers with key/values."""
+    tables = (injection.key_values, injection.cross)
+    return tuple(layer for table in tables if table is not None for layer in table.layers)
 
 
 def _joined(held: Mapping[str, KeyValues], parts: Mapping[str, Injection], said: str) -> KeyValues:

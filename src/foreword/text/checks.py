@@ -28,7 +28,8 @@ def answer_place(template: Template, tokenizer: PreTrainedTokenizerBase, kind: K
     token = tokenizer.mask_token
     if kind == "masked" and template.has_mask and token is None:
         raise TemplateError("the tokenizer has no mask token for {mask}", where=where, do="use a masked model")
-    if token is not None and any(isinstance(part, Text) and str(token) in part.text for part in template.parts):
+    written = token is not None and any(isinstance(part, Text) and str(token) in part.text for part in template.parts)
+    if kind == "masked" and written:
         raise TemplateError(
             f"{token} stands in the template as text, and no answer would be read there",
             where=where,
