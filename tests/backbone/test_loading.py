@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoConfig
 
-from foreword.backbone.loading import kind_of, load
+from foreword.backbone.loading import BERT_FIELDS, kind_of, load, load_tokenizer
 from foreword.errors import BackboneError, Unsupported
 from support.backbones import FAMILIES, bare, kind, shared
 
@@ -83,6 +84,33 @@ def test_a_broken_folder_is_refused_in_words(tmp_path, broken):
     (tmp_path / broken).write_bytes(b"{")
     with pytest.raises(BackboneError, match="cannot load"):
         load(str(tmp_path))
+
+
+def test_googles_first_bert_checkpoints_load(tmp_path):
+    """`prajjwal1/bert-tiny` is one: no model_type, no tokenizer.json, and weights that torch pickled."""
+    config = {name: getattr(bare("bert").config, name) for name in (*BERT_FIELDS, "max_position_embeddings")}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    torch.save(bare("bert").state_dict(), tmp_path / "pytorch_model.bin")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    backbone = load(str(tmp_path))
+    assert backbone.kind == "masked"
+    assert torch.equal(backbone.embedding.weight, shared("bert").embedding.weight)
+    for tokenizer in (backbone.tokenizer, load_tokenizer(str(tmp_path))):
+        assert tokenizer.convert_ids_to_tokens(tokenizer("The cats")["input_ids"]) == [
+            "[CLS]",
+            "the",
+            "cat",
+            "##s",
+            "[SEP]",
+        ]
+
+
+def test_a_config_of_no_known_form_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"hidden_size": 8}', encoding="utf-8")
+    for reader in (load, load_tokenizer):
+        with pytest.raises(BackboneError, match="cannot load the model .*model_type"):
+            reader(str(tmp_path))
 
 
 def test_loading_in_half_precision_keeps_the_type(tmp_path):

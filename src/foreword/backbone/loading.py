@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,26 +18,53 @@ from foreword.backbone.geometry import Kind
 from foreword.backbone.heads import TWO_STACKS
 from foreword.errors import BackboneError, ForewordError, Unsupported
 
+BERT_FIELDS = frozenset(
+    ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "type_vocab_size")
+)
+
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Backbone:
     """The backbone called `name`, frozen.
 
     **Raises** `BackboneError` when it cannot be had, `Unsupported` when its family cannot take any injection.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     keep_freed_memory()
     source = store.resolve_model(name)
-    with _quiet(), _told(name, source):
-        config = AutoConfig.from_pretrained(source)
+    with _quiet(source), _told(name, source):
+        config = read_config(source)
         kind = kind_of(config, name)
         model, head = _model(source, config, kind, dtype)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, config=config)
     if not tokenizer.is_fast:
         raise Unsupported(f"{name}: only fast tokenizers are supported", do="convert the tokenizer to tokenizer.json")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return Backbone(model.to(device), tokenizer, kind, str(name), head=head)
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of the model called `name`, without its weights. **Raises** `BackboneError`."""
+    from transformers import AutoTokenizer
+
+    source = store.resolve_model(name)
+    with _quiet(source), _told(name, source):
+        return AutoTokenizer.from_pretrained(source, config=read_config(source))
+
+
+def read_config(source: str | Path) -> Any:
+    """The checkpoint's configuration. One that names no `model_type` but has BERT's own fields is read as BERT's.
+
+    Such are Google's first releases, `prajjwal1/bert-tiny` among them. What is not BERT for all that has other weights,
+    and `load` refuses it for what is missing. **Raises** what `transformers` does.
+    """
+    from transformers import AutoConfig, BertConfig, PreTrainedConfig
+
+    found, _ = PreTrainedConfig.get_config_dict(source)
+    if "model_type" not in found and BERT_FIELDS <= found.keys():
+        return BertConfig.from_dict(found)
+    return AutoConfig.from_pretrained(source)
 
 
 def kind_of(config: Any, name: str) -> Kind:
@@ -88,14 +116,18 @@ def _model(source: str | Path, config: Any, kind: Kind, dtype: torch.dtype) -> t
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers' own reports are for its users; ours get one clear sentence instead."""
+def _quiet(source: str | Path) -> Iterator[None]:
+    """transformers' own reports are for its users; ours get one clear sentence, and bars while a hub is asked."""
+    from huggingface_hub import try_to_load_from_cache
     from transformers.utils import logging
 
     level = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if isinstance(source, str) and not isinstance(try_to_load_from_cache(source, "config.json"), str):
+        sys.stderr.write(f"foreword: fetching {source} from the hub, once\n")
+    else:
+        logging.disable_progress_bar()
     try:
         yield
     finally:

@@ -25,13 +25,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rows, label balance, lengths, duplicates in and across splits, contradictions, fingerprints."""
+    from foreword.backbone.loading import load_tokenizer
     from foreword.config import DataConfig
     from foreword.data.description import describe
     from foreword.data.loading import load, task_for
 
     config = DataConfig(source=source, columns=parse_columns(column or []))
     dataset = load(config, task_for(config, task))
-    facts = describe(dataset, _tokenizer(backbone) if backbone else None)
+    facts = describe(dataset, load_tokenizer(backbone) if backbone else None)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=1))
     else:
@@ -51,20 +52,6 @@ def parse_columns(items: list[str]) -> dict[str, str]:
             raise DataError(f"the field '{field}' is mapped twice", do="give each field once")
         columns[field] = name
     return columns
-
-
-def _tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    from foreword.errors import BackboneError
-    from foreword.store import resolve_model
-
-    place = resolve_model(name)
-    try:
-        return AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BackboneError(f"no tokenizer for '{name}': {reason}", do="see `foreword models list`") from None
 
 
 def _render(facts: dict[str, Any]) -> None:

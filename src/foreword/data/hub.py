@@ -20,7 +20,7 @@ def read(source: str, target: str) -> tuple[dict[Split, Table], tuple[str, ...] 
     try:
         import datasets
     except ImportError:
-        do = "pip install 'foreword[data]' for the hub, or give the path of a file or folder"
+        do = "pip install 'foreword[data]', or give the path of a file or folder"
         raise DataError(f"'{source}' would be read from the hub, which needs the package datasets", do=do) from None
     try:
         loaded = datasets.load_dataset(name, configuration or None)
