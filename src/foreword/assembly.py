@@ -15,7 +15,7 @@ from typing import Any
 from foreword import registry
 from foreword.backbone.backbone import Backbone
 from foreword.batch import Item
-from foreword.config import ReadoutConfig, RunConfig, TemplateConfig
+from foreword.config import SHORTEST, ReadoutConfig, RunConfig, TemplateConfig
 from foreword.errors import ConfigError, TemplateError, Unsupported
 from foreword.methods.base import Method, MethodSetup
 from foreword.readouts.base import Readout, ReadoutSetup
@@ -219,10 +219,10 @@ def encoder_of(
 ) -> Encoder:
     """The encoder; the text may fill what positions the injection leaves. Soft slots count as text here."""
     positions = backbone.geometry.positions - position_offset
-    if positions < 1:
+    if positions < SHORTEST:
         raise ConfigError(
-            f"{position_offset} virtual tokens leave no positions for the text: {backbone.name} has "
-            f"{backbone.geometry.positions}",
+            f"{position_offset} virtual tokens leave {max(0, positions)} positions for the text, which needs {SHORTEST}: "
+            f"{backbone.name} has {backbone.geometry.positions}",
             do="lower method.num_virtual_tokens",
         )
     longest = min(config.max_length or positions, positions)

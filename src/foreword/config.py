@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from foreword import registry
 from foreword.errors import ConfigError, did_you_mean
@@ -19,10 +28,30 @@ from foreword.errors import ConfigError, did_you_mean
 S = TypeVar("S", bound="Settings")
 
 
+SHORTEST = 4
+"""Tokens that a text must have room for, special ones among them."""
+
+
 class Settings(BaseModel):
     """Immutable settings in which an unknown or mistyped field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`true` is no number, though Python counts it as 1."""
+        assert info.field_name is not None
+        if isinstance(value, bool) and not takes_bool(cls.model_fields[info.field_name].annotation):
+            raise ValueError(f"{str(value).lower()} is no value for it")
+        return value
+
+
+def takes_bool(annotation: Any) -> bool:
+    """Whether a field of this type may be true or false."""
+    return (
+        annotation in (bool, Any) or isinstance(annotation, bool) or any(takes_bool(own) for own in get_args(annotation))
+    )
 
 
 class MethodConfig(Settings):
@@ -75,7 +104,7 @@ class TemplateConfig(Settings):
     """
 
     text: str | None = None
-    max_length: int | None = Field(None, ge=4)
+    max_length: int | None = Field(None, ge=SHORTEST)
     shorten: list[str] | None = None
     keep: Literal["start", "end"] = "start"
     chat: bool = False

@@ -211,11 +211,80 @@ def test_loras_of_other_kinds_are_refused_by_name(change: dict[str, Any], messag
     _refused(folder, message, Unsupported)
 
 
-@pytest.mark.parametrize("alpha", [None, "8", True])
+@pytest.mark.parametrize("alpha", [None, "8", True, 1e300, 10**400, float("inf")])
 def test_an_alpha_that_is_no_number_is_told(alpha: Any, tmp_path: Path) -> None:
     folder = _written(tmp_path, "lora")
     _change_config(folder, lora_alpha=alpha)
     _refused(folder, "lora_alpha")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r": 16}, "has rank 2, and the configuration says 16"),
+        ({"rank_pattern": {"attn.c_attn": 4}}, "has rank 2, and the configuration says 4"),
+        ({"rank_pattern": {"(": 4}}, "no regular expression"),
+        ({"use_rslora": "false"}, "use_rslora is 'false'"),
+        ({"target_modules": ["c_proj"]}, "target_modules names transformer.h.0.attn.c_proj"),
+        ({"target_modules": ["c_attn"]}, "target_modules names transformer.h.0.attn.c_attn"),
+        ({"target_modules": ["c_attn", "c_proj"], "layers_to_transform": [1]}, "names transformer.h.1.attn.c_proj"),
+        ({"target_modules": "all-linear"}, "target_modules names"),
+        ({"target_modules": "("}, "no regular expression"),
+        ({"target_modules": 3}, "no list of names"),
+        ({"exclude_modules": ["c_attn"]}, "which target_modules does not name"),
+        ({"target_modules": ["c_fc"], "layers_to_transform": [0]}, "which target_modules does not name"),
+    ],
+)
+def test_a_lora_whose_two_files_disagree_is_told(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """One layer's tensors gone, and the answers would be others without a word."""
+    folder = _written(tmp_path, "lora")
+    _change_config(folder, **change)
+    _refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_modules": ["c_attn"], "layers_to_transform": [1]},
+        {"target_modules": ["attn.c_attn"], "layers_to_transform": 1, "layers_pattern": "h"},
+        {"target_modules": r".*\.1\.attn\.c_attn"},
+        {"target_modules": "all-linear", "exclude_modules": r".*(c_proj|c_fc|h\.[02]\.attn\.c_attn)"},
+        {"rank_pattern": {"c_attn": 2}, "r": 8},
+    ],
+)
+def test_every_way_of_naming_its_modules_is_read(change: dict[str, Any], tmp_path: Path) -> None:
+    folder = _written(tmp_path, "lora")
+    _change_config(folder, **change)
+    sites = read_peft(folder, shared("gpt2")).injection.sites
+    assert sites is not None
+    assert list(sites.at) == [(1, "attn.c_attn", "low_rank")]
+
+
+def test_an_ia3_with_a_module_missing_is_told(tmp_path: Path) -> None:
+    folder = _written(tmp_path, "ia3")
+    _change_config(folder, target_modules=["mlp.c_proj"])
+    _refused(folder, "the checkpoint has no tensors of it")
+
+
+@pytest.mark.parametrize("alpha", [0, -2])
+def test_a_lora_that_is_turned_round_is_refused(alpha: int, tmp_path: Path) -> None:
+    folder = _written(tmp_path, "lora")
+    _change_config(folder, lora_alpha=alpha)
+    _refused(folder, f"lora_alpha is {alpha}", Unsupported)
+
+
+@pytest.mark.parametrize("count", ["3", True, 3.0])
+def test_a_count_that_is_no_number_is_told(count: Any, tmp_path: Path) -> None:
+    for name, option in (("soft", "num_virtual_tokens"), ("prefix", "num_layers")):
+        folder = _written(tmp_path, name)
+        _change_config(folder, **{option: count})
+        _refused(folder, f"{option} is {count!r} in the configuration, no whole number")
+
+
+def test_eight_bit_floats_are_read(tmp_path: Path) -> None:
+    folder = _written(tmp_path, "lora")
+    _change_tensors(folder, lambda tensors: {name: t.to(torch.float8_e4m3fn) for name, t in tensors.items()})
+    assert read_peft(folder, shared("gpt2")).injection.sites is not None
 
 
 def test_half_of_a_lora_is_told(tmp_path: Path) -> None:
@@ -249,6 +318,7 @@ def test_a_wrapped_trunk_has_the_same_modules(tmp_path: Path) -> None:
     """PEFT around the trunk alone leaves out the first part of the names."""
     folder = _written(tmp_path, "lora")
     _change_tensors(folder, lambda tensors: {name.replace("transformer.", ""): v for name, v in tensors.items()})
+    _change_config(folder, target_modules=r"h\.1\..*c_attn")
     sites = read_peft(folder, shared("gpt2")).injection.sites
     assert sites is not None
     assert list(sites.at) == [(1, "attn.c_attn", "low_rank")]

@@ -130,6 +130,21 @@ def test_the_readme_says_how_to_use_it(tmp_path: Path) -> None:
     assert json.loads((exported.folder / "adapter_config.json").read_text(encoding="utf-8")) == exported.config
 
 
+def test_an_encoders_modules_are_told_to_be_named_as_in_its_model_with_a_head(tmp_path: Path) -> None:
+    backbone = shared("bert")
+    made = make("bert", {"name": "lora"}, "cls", backbone=backbone)
+    exported = export_peft(_artifact(made, tmp_path), backbone, tmp_path / "out", with_readout=False)
+    assert any("has to be a BertForMaskedLM" in note for note in exported.notes)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_prefixes_of_two_stacks_are_refused_for_what_they_are(tmp_path: Path, family: str) -> None:
+    backbone = shared(family)
+    made = make(family, {"name": "p-tuning-v2", "num_virtual_tokens": 2}, "words", backbone=backbone)
+    with pytest.raises(Unsupported, match="prefix on an encoder-decoder"):
+        export_peft(_artifact(made, tmp_path), backbone, tmp_path / "out")
+
+
 def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_peft(tmp_path / "out", Injection(soft=SOFT), shared("gpt2"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -175,6 +190,7 @@ def soft(tmp_path: Path) -> Path:
         (Reading(task="classification"), "does not say what it answers"),
         (Reading(labels=["a", "b"], template="{soft:3}{text}"), "soft slots"),
         (Reading(labels=["a", "b"], template="no field"), "no field"),
+        (Reading(labels=["a", "b"], max_length=3), "max_length"),
     ],
 )
 def test_options_that_do_not_fit_are_told(reading: Reading, message: str, soft: Path, tmp_path: Path) -> None:
@@ -183,6 +199,25 @@ def test_options_that_do_not_fit_are_told(reading: Reading, message: str, soft: 
     with pytest.raises(ForewordError, match=message):
         import_peft(soft, shared("gpt2"), tmp_path / "out", reading)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("task", ["summarization", "tagging", "extractive-qa"])
+def test_a_classifier_is_not_asked_for_texts(task: str, tmp_path: Path) -> None:
+    readout = {"score.weight": torch.ones(2, 32)}
+    write_peft(tmp_path / "soft", Injection(soft=SOFT), shared("gpt2"), task_type="SEQ_CLS", readout=readout)
+    with pytest.raises(ConfigError, match=f"cannot answer {task}"):
+        import_peft(tmp_path / "soft", shared("gpt2"), tmp_path / "out", Reading(task=task))
+
+
+def test_a_prefix_that_leaves_no_room_is_refused_before_it_is_saved(tmp_path: Path) -> None:
+    backbone, geometry = shared("gpt2"), shared("gpt2").geometry
+    for left in (0, 3):
+        count = geometry.positions - left
+        table = KeyValues((0, 1, 2), torch.randn(3, 2, geometry.kv_heads, count, geometry.head_size))
+        write_peft(tmp_path / "prefix", Injection(key_values=table, position_offset=count), backbone)
+        with pytest.raises(ConfigError, match=f"leave {left} positions for the text, which needs 4"):
+            import_peft(tmp_path / "prefix", backbone, tmp_path / "out", Reading(labels=["a", "b"]))
+        assert not (tmp_path / "out").exists()
 
 
 def test_virtual_tokens_in_front_of_cls_are_refused(tmp_path: Path) -> None:

@@ -83,6 +83,19 @@ def test_a_broken_file_is_told_with_its_place(tmp_path, name, content, message):
         files.read(tmp_path / name)
 
 
+def test_utf_16_is_told_by_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"iconv -f utf-16"):
+        files.read(tmp_path / "a.csv")
+
+
+def test_a_value_may_be_long_in_every_format(tmp_path):
+    long = "word " * 60_000
+    (tmp_path / "a.csv").write_text(f"text,label\n{long},yes\n", encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": long, "label": "yes"}), encoding="utf-8")
+    assert files.read(tmp_path / "a.csv").rows == files.read(tmp_path / "a.jsonl").rows
+
+
 def test_a_folder_is_read_by_the_names_of_its_files(tmp_path):
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
         (tmp_path / name).write_text(LINES, encoding="utf-8")

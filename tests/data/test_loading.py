@@ -54,6 +54,20 @@ def test_validation_is_cut_from_train_where_only_test_is_given(tmp_path):
     assert {s: len(rows) for s, rows in whole.splits.items()} == {"train": 20, "test": 2}
 
 
+@pytest.mark.parametrize("split", [{"test": 0.5}, {"validation": 0.3}, {"seed": 5}, {"stratify": False}])
+def test_a_cut_that_would_not_be_made_is_refused(tmp_path, split):
+    for part in ("train", "validation", "test"):
+        write(tmp_path / f"{part}.jsonl", [0, 1] * 3, prefix=part)
+    with pytest.raises(DataError, match=f"data.split.{next(iter(split))} would do nothing"):
+        load(DataConfig(source=str(tmp_path), split=SplitConfig(**split)))
+    (tmp_path / "validation.jsonl").unlink()
+    if "test" in split:
+        with pytest.raises(DataError, match=r"data\.split\.test would do nothing"):
+            load(DataConfig(source=str(tmp_path), split=SplitConfig(**split)))
+    else:
+        assert load(DataConfig(source=str(tmp_path), split=SplitConfig(**split))).rows("validation")
+
+
 def test_a_limit_keeps_the_balance(tmp_path):
     source = write(tmp_path / "all.jsonl", [0, 0, 0, 1] * 50)
     dataset = load(DataConfig(source=source, limit={"train": 16, "test": 8}))

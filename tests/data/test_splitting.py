@@ -67,8 +67,11 @@ def test_the_seed_changes_the_cut_and_no_stratification_is_allowed():
 def test_impossible_cuts_are_refused():
     with pytest.raises(DataError, match="leave no training rows"):
         cut(rows_of([5, 5]), ("text",), "label", SplitConfig(validation=0.5, test=0.5), "here")
-    with pytest.raises(DataError, match="2 rows are too few to cut a validation split"):
+    with pytest.raises(DataError, match="2 rows are too few to cut a validation split") as caught:
         cut(rows_of([1, 1]), ("text",), "label", SplitConfig(), "here")
+    assert "data.split.stratify: false" in str(caught.value)
+    alone = cut(rows_of([1] * 40), ("text",), "label", SplitConfig(stratify=False), "here")
+    assert [len(alone[s]) for s in ("train", "validation", "test")] == [28, 4, 8]
 
 
 @settings(max_examples=40, deadline=None)

@@ -123,6 +123,16 @@ def test_phm_rounds_widths_that_it_may_choose_and_refuses_others() -> None:
         size(1023, bottleneck_size=8, phm=4)
 
 
+def test_the_way_to_8_thirds_is_told():
+    with pytest.raises(ConfigError) as caught:
+        size(768, reduction_factor="8/3")
+    assert "set width: 8/3" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        size(768, reduction_factor=16, width="8/3")
+    assert "--set method.reduction_factor=null" in str(caught.value)
+    assert size(768, reduction_factor=None, width="8/3") == 2048
+
+
 @pytest.mark.parametrize(
     "settings",
     [

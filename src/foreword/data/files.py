@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -14,6 +15,8 @@ from typing import Any
 
 from foreword.data.dataset import Example, Split
 from foreword.errors import DataError
+
+csv.field_size_limit(2**31 - 1)  # a value may be as long as in the other formats; Python's own limit is 131,072
 
 NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -96,7 +99,8 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        do = "save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        do = f"save the file as UTF-8, for example with iconv -f {'utf-16' if wide else 'latin1'} -t utf-8"
         raise DataError("the file is not UTF-8", where=f"{path}:{line}", do=do) from None
 
 

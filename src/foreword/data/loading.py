@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foreword import registry
-from foreword.config import DataConfig
+from foreword.config import DataConfig, SplitConfig
 from foreword.data import checking, files, hub, lama, reviews, splitting
 from foreword.data.dataset import SPLITS, Dataset, Example, Split
 from foreword.data.files import Table
@@ -158,7 +158,17 @@ def _hub(source: str, config: DataConfig, task: Task, columns: Mapping[str, str]
 def _split(
     indexed: Mapping[Split, tuple[Example, ...]], task: Task, config: DataConfig, raw: Raw
 ) -> tuple[dict[Split, tuple[Example, ...]], tuple[str, ...]]:
-    """The source's own splits where it has them, and what has to be cut from its training rows."""
+    """The source's own splits where it has them, and what has to be cut from its training rows.
+
+    **Raises** `DataError` for settings of the cut that would do nothing.
+    """
+    set_ = [name for name, value in config.split if value != getattr(SplitConfig(), name)]
+    idle = set_ if "validation" in indexed else [name for name in set_ if name == "test" and "test" in indexed]
+    if idle:
+        raise DataError(
+            f"data.split.{idle[0]} would do nothing: {raw.source} has splits of its own ({', '.join(indexed)})",
+            do=f"take data.split.{idle[0]} out",
+        )
     if "validation" in indexed or ("test" in indexed and config.split.validation == 0):
         return {split: indexed[split] for split in SPLITS if split in indexed}, raw.notes
     shares = config.split.model_copy(update={"test": 0.0}) if "test" in indexed else config.split

@@ -92,7 +92,9 @@ def _ordered(
             continue
         if not rows:
             total = sum(map(len, parts.values()))
-            do = f"add rows, or set split.{split} to 0" if split != "train" else "add rows"
+            do = f"add rows, or set data.split.{split} to 0" if split != "train" else "add rows"
+            if config.stratify and split != "train":
+                do += "; data.split.stratify: false takes rows of classes that have one alone"
             raise DataError(f"{total} rows are too few to cut a {split} split from", where=source, do=do)
         done[split] = tuple(sorted(rows, key=lambda row: _hash(config.seed, canonical(row))))
     return done

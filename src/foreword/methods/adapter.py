@@ -123,11 +123,24 @@ class AdapterConfig(MethodConfig):
             )
         return value
 
+    @field_validator("reduction_factor", mode="before")
+    @classmethod
+    def _plain_factor(cls, value: Any) -> Any:
+        if isinstance(value, str) and "/" in value:
+            raise ConfigError(
+                f"reduction_factor: {value!r} is a fraction, and H is divided by this number",
+                do=f"set width: {value} for {value} times H, and leave reduction_factor out",
+            )
+        return value
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         given = [name for name in WIDTHS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ConfigError(f"the adapter's width is given {len(given)} times: {', '.join(given)}", do="give one")
+            raise ConfigError(
+                f"the adapter's width is given {len(given)} times: {', '.join(given)}",
+                do=f"give one; --set method.{given[0]}=null takes a recipe's own out",
+            )
         if self.where == "layer" and self.config not in ("pfeiffer", "compacter++"):
             raise ConfigError(
                 f"where: layer is one place a layer, its output, and {self.config} is at others",

@@ -63,7 +63,7 @@ def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise ArtifactError(f"{name} holds {tensor.dtype}, not floating-point numbers", where=str(path))
-        if not bool(torch.isfinite(tensor).all()):
+        if not bool(torch.isfinite(tensor.float()).all()):  # eight-bit types know no isfinite
             raise ArtifactError(f"{name} holds NaN or infinite values", where=str(path), do="train it again")
     return {name: tensor.float() for name, tensor in tensors.items()}, metadata
 

@@ -188,6 +188,11 @@ def _answers(
             f"checkpoints for {adapter.task_type} have a head that reads every token, which is not imported",
             do="read_peft gives the adapter and the head's tensors",
         )
+    asked = None if reading.task is None else registry.tasks.get(reading.task).answer
+    if adapter.task_type == "SEQ_CLS" and asked not in (None, "class"):
+        raise ConfigError(
+            f"the checkpoint has a classifier, which cannot answer {reading.task}", do="leave the task out"
+        )
     if adapter.task_type == "SEQ_CLS":
         tensors = _linear(adapter, backbone)
         labels = list(reading.labels or [f"LABEL_{i}" for i in range(len(tensors["weight"]))])

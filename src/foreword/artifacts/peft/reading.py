@@ -112,7 +112,7 @@ def _prefix(config: Mapping[str, Any], tensors: dict[str, Tensor], backbone: Bac
     backbone.require("key_values")
     matrix, geometry = _prompt(config, tensors), backbone.geometry
     expected = 2 * geometry.layers * geometry.kv_heads * geometry.head_size
-    layers = config.get("num_layers")
+    layers = _count(config, "num_layers")
     if matrix.shape[1] != expected or layers not in (None, geometry.layers):
         raise ArtifactError(
             f"the prefix has {matrix.shape[1]} numbers a virtual token for {layers} layers, and {backbone.name} needs "
@@ -127,7 +127,7 @@ def _prompt(config: Mapping[str, Any], tensors: dict[str, Tensor], *, twice: boo
     """Takes `prompt_embeddings` out of the tensors: P rows, of which PEFT may have written twice as many (`TWICE`)."""
     if PROMPT not in tensors:
         raise ArtifactError(f"the checkpoint has no tensor {PROMPT}; it has {', '.join(sorted(tensors)) or 'none'}")
-    prompt, stated = tensors.pop(PROMPT), config.get("num_virtual_tokens")
+    prompt, stated = tensors.pop(PROMPT), _count(config, "num_virtual_tokens")
     if twice and prompt.ndim == 2 and stated is not None and len(prompt) == 2 * stated:
         prompt = prompt[:stated].contiguous()
     if prompt.ndim != 2 or not len(prompt) or stated not in (None, len(prompt)):
@@ -136,6 +136,14 @@ def _prompt(config: Mapping[str, Any], tensors: dict[str, Tensor], *, twice: boo
             do="copy the whole folder again: its two files belong to different checkpoints",
         )
     return prompt
+
+
+def _count(config: Mapping[str, Any], name: str) -> int | None:
+    """A number of things that the configuration may state. **Raises** `ArtifactError` for anything else."""
+    count = config.get(name)
+    if count is None or (isinstance(count, int) and not isinstance(count, bool)):
+        return count
+    raise ArtifactError(f"{name} is {count!r:.40} in the configuration, no whole number")
 
 
 def _base(config: Mapping[str, Any]) -> str:

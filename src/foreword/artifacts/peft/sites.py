@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from foreword.backbone.backbone import Backbone
@@ -22,6 +23,10 @@ BEYOND = (
 """Options that make another function of the same tensors, or of more."""
 CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """First values that come with a change of the backbone's own weights."""
+WRAPPED = "base_model.model."
+"""What PEFT writes in front of a module's own name."""
+AGAIN = "copy the whole folder again: its two files belong to different checkpoints, or one is not whole"
+LARGEST = torch.finfo(torch.float32).max
 Numbers = dict[str, Tensor]
 
 
@@ -38,14 +43,21 @@ def read_lora(config: Mapping[str, Any], tensors: Numbers, backbone: Backbone) -
             f"init_lora_weights: {first} changed the backbone's own weights, which the checkpoint does not hold",
             do="let PEFT convert it to a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)",
         )
+    if not isinstance(config.get("use_rslora", False), bool | None):
+        raise ArtifactError(f"use_rslora is {config['use_rslora']!r}, neither true nor false")
     found: dict[Place, Operation] = {}
+    names: dict[tuple[int, str], str] = {}
     for name, b in _taken(tensors, ".lora_B.weight"):
         a = tensors.pop(f"{name}.lora_A.weight", None)
         layer, path = _site(name, backbone)
+        names[layer, path] = name
         widths = backbone.anatomy.widths[layer, path]
         if a is None or a.ndim != 2 or b.ndim != 2 or (a.shape[1], b.shape[0]) != widths or len(a) != b.shape[1]:
             raise _wrong(name, {"lora_A": a, "lora_B": b}, widths, config, backbone)
+        if (rank := _own(config, "rank_pattern", name, config.get("r"))) not in (None, len(a)):
+            raise ArtifactError(f"{name} has rank {len(a)}, and the configuration says {rank!r}", do=AGAIN)
         found[layer, path, LowRank.kind] = LowRank(a, b, _scale(config, name, len(a)))
+    _check_whole(config, names, backbone)
     return _injection(found, tensors, "LoRA")
 
 
@@ -53,13 +65,16 @@ def read_ia3(config: Mapping[str, Any], tensors: Numbers, backbone: Backbone) ->
     """`ia3_l` of each module: `[out, 1]` behind it, or `[1, in]` in front of it; takes them out of `tensors`."""
     backbone.require("parts")
     found: dict[Place, Operation] = {}
+    names: dict[tuple[int, str], str] = {}
     for name, vector in _taken(tensors, ".ia3_l"):
         layer, path = _site(name, backbone)
+        names[layer, path] = name
         inputs, outputs = widths = backbone.anatomy.widths[layer, path]
         if tuple(vector.shape) not in ((1, inputs), (outputs, 1)):
             raise _wrong(name, {"ia3_l": vector}, widths, config, backbone)
         kind = ScaleInput if vector.shape[0] == 1 else ScaleOutput
         found[layer, path, kind.kind] = kind(vector.flatten())
+    _check_whole(config, names, backbone)
     return _injection(found, tensors, "IA3")
 
 
@@ -79,7 +94,7 @@ def _taken(tensors: Numbers, ending: str) -> Iterator[tuple[str, Tensor]]:
 def _site(name: str, backbone: Backbone) -> tuple[int, str]:
     """Layer and path of a module. **Raises** `Unsupported` for one outside the layers."""
     anatomy, prefix = backbone.anatomy, f"{backbone.model.base_model_prefix}."
-    inner = name.removeprefix("base_model.model.")
+    inner = name.removeprefix(WRAPPED)
     for layer, own in enumerate(anatomy.names):
         for start in (own, own.removeprefix(prefix)):  # PEFT may have wrapped the trunk alone
             path = inner.removeprefix(f"{start}.")
@@ -93,24 +108,68 @@ def _site(name: str, backbone: Backbone) -> tuple[int, str]:
     raise Unsupported(f"the checkpoint adapts {inner}, which is outside the layers; that is not read")
 
 
-def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
-    """alpha / r, or alpha / sqrt(r); alpha may be the module's own."""
-    alpha, patterns = config.get("lora_alpha", 8), config.get("alpha_pattern") or {}
+def _own(config: Mapping[str, Any], option: str, name: str, default: Any) -> Any:
+    """The value of the first pattern in `option` that the module's name fits, as PEFT looks it up, or the default."""
+    patterns = config.get(option) or {}
     if not isinstance(patterns, Mapping):
-        raise ArtifactError(f"alpha_pattern is {patterns!r}, no mapping")
+        raise ArtifactError(f"{option} is {patterns!r}, no mapping")
     for pattern, own in patterns.items():
         try:
-            fits = re.match(rf"(.*\.)?({pattern})$", name.removeprefix("base_model.model."))
+            if re.match(rf"(.*\.)?({pattern})$", name.removeprefix(WRAPPED)):
+                return own
         except re.error:
-            raise ArtifactError(f"alpha_pattern holds {pattern!r}, no regular expression") from None
-        if fits:
-            alpha = own
-            break
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise ArtifactError(f"lora_alpha is {alpha!r}, no number")
+            raise ArtifactError(f"{option} holds {pattern!r}, no regular expression") from None
+    return default
+
+
+def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
+    """alpha / r, or alpha / sqrt(r); alpha may be the module's own."""
+    alpha = _own(config, "alpha_pattern", name, config.get("lora_alpha", 8))
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= LARGEST:
+        raise ArtifactError(f"lora_alpha is {alpha!r:.40}, no number that float32 holds")
+    if alpha <= 0:
+        raise Unsupported(f"lora_alpha is {alpha}, and a LoRA that is turned round or off is not read")
     if rank < 1:
         raise ArtifactError(f"{name} has rank {rank}")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _check_whole(config: Mapping[str, Any], names: Mapping[tuple[int, str], str], backbone: Backbone) -> None:
+    """**Raises** `ArtifactError` unless the checkpoint has the modules that its configuration names, and no others.
+
+    `names`: what each module that was found is called in the file. Where `layers_to_transform` chooses layers, those
+    of which nothing is there are taken for not chosen.
+    """
+    targets, without = config.get("target_modules"), config.get("exclude_modules")
+    if targets is None or not names:
+        return
+    anatomy, prefix = backbone.anatomy, f"{backbone.model.base_model_prefix}."
+    bare = not any(name.removeprefix(WRAPPED).startswith(prefix) for name in names.values())
+    there = {layer for layer, _ in names}
+    chosen = there if config.get("layers_to_transform") is not None else range(len(anatomy.layers))
+    for layer, organs in enumerate(anatomy.layers):
+        for organ in organs:
+            whole = f"{anatomy.names[layer]}.{organ.path}"
+            whole = whole.removeprefix(prefix) if bare else whole
+            meant = organ.role != "norm" and _named(whole, targets) and not (without and _named(whole, without))
+            if meant and layer in chosen and (layer, organ.path) not in names:
+                raise ArtifactError(f"target_modules names {whole}, and the checkpoint has no tensors of it", do=AGAIN)
+            if not meant and (layer, organ.path) in names:
+                raise ArtifactError(f"the checkpoint has tensors of {whole}, which target_modules does not name")
+
+
+def _named(module: str, targets: Any) -> bool:
+    """Whether PEFT's list of endings, regular expression, or "all-linear" means the module."""
+    if targets == "all-linear":
+        return True
+    if isinstance(targets, str):
+        try:
+            return re.fullmatch(targets, module) is not None
+        except re.error:
+            raise ArtifactError(f"target_modules is {targets!r}, no regular expression") from None
+    if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
+        raise ArtifactError(f"target_modules is {targets!r:.80}, no list of names")
+    return any(f".{module}".endswith(f".{name}") for name in targets)
 
 
 def _wrong(

@@ -95,13 +95,16 @@ def converted(injection: Injection, backbone: Backbone, soft_kind: SoftKind = "P
         raise Unsupported(
             "the foreword is a fine-tuned copy of the backbone, and PEFT holds adapters", do="share the model itself"
         )
-    if len(held) > 1:
-        kinds = " and ".join(SAID[name] for name in held)
-        raise Unsupported(f"the foreword combines {kinds}, and a PEFT checkpoint holds one of them")
-    if backbone.two_stacks and held[0] in ("key_values", "cross"):
+    if backbone.two_stacks and {"key_values", "cross"} & set(held):
         raise Unsupported(
             f"PEFT's prefix on an encoder-decoder {TWO_STACKS}",
             do="export a foreword of prompt-tuning, p-tuning, lora or ia3",
+        )
+    if len(held) > 1:
+        kinds = " and ".join(SAID[name] for name in held)
+        raise Unsupported(
+            f"the foreword combines {kinds}, and a PEFT checkpoint holds one of them",
+            do="train one part of it alone",
         )
     if injection.sites is not None:
         if injection.position_offset:
