@@ -221,8 +221,8 @@ def encoder_of(
     positions = backbone.geometry.positions - position_offset
     if positions < SHORTEST:
         raise ConfigError(
-            f"{position_offset} virtual tokens leave {max(0, positions)} positions for the text, which needs {SHORTEST}: "
-            f"{backbone.name} has {backbone.geometry.positions}",
+            f"{position_offset} virtual tokens leave {max(0, positions)} positions for the text, which needs "
+            f"{SHORTEST}: {backbone.name} has {backbone.geometry.positions}",
             do="lower method.num_virtual_tokens",
         )
     longest = min(config.max_length or positions, positions)

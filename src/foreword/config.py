@@ -49,9 +49,8 @@ class Settings(BaseModel):
 
 def takes_bool(annotation: Any) -> bool:
     """Whether a field of this type may be true or false."""
-    return (
-        annotation in (bool, Any) or isinstance(annotation, bool) or any(takes_bool(own) for own in get_args(annotation))
-    )
+    own = annotation in (bool, Any) or isinstance(annotation, bool)
+    return own or any(takes_bool(part) for part in get_args(annotation))
 
 
 class MethodConfig(Settings):

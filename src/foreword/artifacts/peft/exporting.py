@@ -145,7 +145,9 @@ def _usage(
         notes.append(f"PEFT's output has {len(soft.vectors)} places more than the text, in front")
     if injection.sites is not None and task_type is None:
         name = type(backbone.model).__name__
-        notes.append(f"base_model has to be a {name}, or another model with a head: modules are named as they are there")
+        notes.append(
+            f"base_model has to be a {name}, or another model with a head: modules are named as they are there"
+        )
     if injection.key_values is not None and backbone.windowed:
         notes.append(WINDOWED)
     if not with_readout:
