@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
+from foreword.backbone import loading
 from foreword.backbone.loading import BERT_FIELDS, kind_of, load, load_tokenizer
 from foreword.errors import BackboneError, Unsupported
 from support.backbones import FAMILIES, bare, kind, shared
@@ -104,6 +105,18 @@ def test_googles_first_bert_checkpoints_load(tmp_path):
             "##s",
             "[SEP]",
         ]
+
+
+def test_what_is_fetched_from_the_hub_is_told(tmp_path, monkeypatch, capsys):
+    def away(source):
+        raise OSError("no network here")
+
+    monkeypatch.setattr(loading, "read_config", away)
+    bare("bert").save_pretrained(tmp_path)
+    for name, told in (("org/none", "fetching org/none from the hub"), (str(tmp_path), "")):
+        with pytest.raises(BackboneError, match="no network here"):
+            load(name)
+        assert told in capsys.readouterr().err if told else not capsys.readouterr().err
 
 
 def test_a_config_of_no_known_form_is_refused(tmp_path):
