@@ -143,7 +143,8 @@ def _usage(
         notes.append("one row at a time: with padding, PEFT's classifier reads the last place, padded or not")
     if soft is not None and backbone.kind == "masked":
         notes.append(f"PEFT's output has {len(soft.vectors)} places more than the text, in front")
-    if injection.sites is not None and task_type is None:
+    inside = backbone.anatomy.names[0].startswith(f"{backbone.model.base_model_prefix}.") if injection.sites else False
+    if inside and task_type is None:
         name = type(backbone.model).__name__
         notes.append(
             f"base_model has to be a {name}, or another model with a head: modules are named as they are there"
